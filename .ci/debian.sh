@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+# debian.sh: packages of the machine's own Debian (or Ubuntu) archive, for any architecture, without
+# touching the machine: apt runs with a state directory of its own, so that nothing is installed, no
+# foreign architecture is added, no root is needed and third-party suites have no say.
+# To be sourced by bash scripts.
+#
+#   debian_sources [SUITE...]       the machine's sources of those suites, as deb822 stanzas
+#   debian_list ARCH OUT PKG...     write "FILE SHA" lines of the packages and all they depend on
+#   debian_list -n ARCH OUT PKG...  the same without dependencies
+#   debian_fetch ARCH PKG...        (or -n ARCH PKG...) download those into $debian_pool
+#   debian_show ARCH PKG FIELD      a field of the newest version's record
+#
+# The lists of packages are fetched once a week, or when DEBIAN_FRESH=1, or when a download fails.
+# Callers that may run side by side hold a lock of their own.
+
+anchord_cache=${ANCHORD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/anchord}
+debian_pool=$anchord_cache/debs
+
+# debian_sources prints the stanzas of every sources file that name the archive's suites and its
+# component main. Third-party archives name either other suites or other components.
+debian_sources() {
+	local code files=()
+	code=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	[ $# -gt 0 ] || set -- "$code" "$code-updates" "$code-security"
+	if [ -n "${DEBIAN_SOURCES:-}" ]; then files=("$DEBIAN_SOURCES"); else
+		shopt -s nullglob
+		files=(/etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources)
+		shopt -u nullglob
+	fi
+	local f
+	for f in "${files[@]}"; do
+		[ -r "$f" ] || continue
+		awk -v wanted="$*" -v deb822="$([ "${f%.sources}" = "$f" ] || echo 1)" '
+			function emit(uri, suites, comps, key,   n, a, i, s, main, c) {
+				n = split(suites, a, " "); s = ""
+				for (i = 1; i <= n; i++) if (a[i] in want) s = s " " a[i]
+				n = split(comps, a, " "); main = 0; c = ""
+				for (i = 1; i <= n; i++) if (a[i] == "main" || a[i] == "universe") { c = c " " a[i]; if (a[i] == "main") main = 1 }
+				if (uri == "" || s == "" || !main) return
+				printf "Types: deb\nURIs:%s\nSuites:%s\nComponents:%s\n", uri, s, c
+				if (key != "") printf "Signed-By:%s\n", key
+				print ""
+			}
+			function flush() { if (f["enabled"] !~ /no/ && " " f["types"] " " ~ / deb /) emit(f["uris"], f["suites"], f["components"], f["signed-by"]); delete f; last = "" }
+			BEGIN { n = split(wanted, w, " "); for (i = 1; i <= n; i++) want[w[i]] = 1 }
+			/^[ \t]*#/ { next }
+			deb822 && /^[ \t]*$/ { flush(); next }
+			deb822 && /^[ \t]/ { f[last] = f[last] "\n" $0; next }
+			deb822 { k = tolower($1); sub(/:.*/, "", k); v = $0; sub(/^[^:]*:[ \t]*/, "", v); f[k] = " " v; last = k; next }
+			$1 == "deb" {
+				key = ""; line = $0
+				if (match(line, /\[[^]]*\]/)) {
+					o = substr(line, RSTART + 1, RLENGTH - 2); line = substr(line, 1, RSTART - 1) substr(line, RSTART + RLENGTH)
+					if (match(o, /signed-by=[^ ]*/)) key = " " substr(o, RSTART + 10, RLENGTH - 10)
+				}
+				n = split(line, a, " "); comps = ""
+				for (i = 4; i <= n; i++) comps = comps " " a[i]
+				emit(" " a[2], a[3], comps, key)
+			}
+			END { if (deb822) flush() }' "$f"
+	done
+}
+
+# debian_apt ARCH TOOL ARGS...: apt-get or apt-cache with the private state.
+debian_apt() {
+	local a=$1 tool=$2 d=$anchord_cache/apt-$1
+	shift 2
+	"$tool" -o Dir::State="$d" -o Dir::State::status="$d/status" -o Dir::Cache="$d" -o Dir::Cache::archives="$debian_pool" \
+		-o Dir::Etc::sourcelist="$d/debian.sources" -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferences=/dev/null \
+		-o Dir::Etc::preferencesparts=/dev/null -o APT::Architecture="$a" -o APT::Architectures="$a" -o APT::Sandbox::User=root \
+		-o APT::Install-Recommends=false -o Acquire::Languages=none -o Acquire::Retries=3 -o Debug::NoLocking=true "$@"
+}
+
+# debian_update ARCH [now] brings the lists up to date.
+debian_update() {
+	local d=$anchord_cache/apt-$1 log
+	command -v apt-get >/dev/null || { echo "${0##*/}: this needs Debian or Ubuntu (no apt-get here)" >&2; return 2; }
+	if [ "${2:-}" != now ] && [ "${DEBIAN_FRESH:-}" != 1 ] && [ -n "$(find "$d/fetched" -mtime -7 2>/dev/null)" ]; then return 0; fi
+	mkdir -p "$d/lists/partial" "$debian_pool/partial"
+	: >"$d/status"
+	debian_sources >"$d/debian.sources"
+	[ -s "$d/debian.sources" ] || { echo "${0##*/}: the apt sources of this machine name no Debian suite; give a sources file in DEBIAN_SOURCES" >&2; return 2; }
+	log=$d/update.log
+	# A file beside the list's name tells apt that the format is deb822.
+	if debian_apt "$1" apt-get -q update >"$log" 2>&1 && ! grep -q '^E:' "$log" && compgen -G "$d/lists/*Packages*" >/dev/null; then
+		touch "$d/fetched"
+	elif [ -e "$d/fetched" ]; then
+		echo "${0##*/}: package lists could not be refreshed, going on with the old ones" >&2
+	else
+		tail -n 5 "$log" >&2
+		echo "${0##*/}: cannot fetch the package lists for $1" >&2
+		return 1
+	fi
+}
+
+debian_uris() { # [-n] ARCH PKG...
+	if [ "$1" = -n ]; then
+		shift
+		debian_apt "$1" apt-get download --print-uris "${@:2}"
+	else
+		debian_apt "$1" apt-get install -y -q --reinstall --print-uris "${@:2}"
+	fi | sed -n "s/^'[^']*' \([^ ]*\) [0-9]* \(.*\)$/\1 \2/p" | sort
+}
+
+debian_list() {
+	local n=()
+	[ "$1" != -n ] || { n=(-n); shift; }
+	local arch=$1 out=$2
+	shift 2
+	debian_update "$arch" || return
+	debian_uris "${n[@]}" "$arch" "$@" >"$out.new" 2>"$out.err" && [ -s "$out.new" ] || { tail -n 5 "$out.err" >&2; rm -f "$out.new" "$out.err"; return 1; }
+	# apt prints no URI for what is in the pool already, so the list is asked with an empty one: see below.
+	rm -f "$out.err"
+	mv "$out.new" "$out"
+}
