@@ -5,12 +5,13 @@
 # To be sourced by bash scripts.
 #
 #   debian_sources [SUITE...]       the machine's sources of those suites, as deb822 stanzas
-#   debian_list ARCH OUT PKG...     write "FILE SHA" lines of the packages and all they depend on
-#   debian_list -n ARCH OUT PKG...  the same without dependencies
-#   debian_fetch ARCH PKG...        (or -n ARCH PKG...) download those into $debian_pool
-#   debian_show ARCH PKG FIELD      a field of the newest version's record
+#   debian_list ARCH OUT PKG...     write the file names of the packages and all they depend on to OUT
+#   debian_fetch ARCH OUT PKG...    download those into $debian_pool
+#                                   (both with -n first: without dependencies)
+#   debian_field ARCH PKG FIELD     a field of the newest version's record
 #
-# The lists of packages are fetched once a week, or when DEBIAN_FRESH=1, or when a download fails.
+# The lists of packages are fetched once a week, when DEBIAN_FRESH=1, and after a download that failed.
+# DEBIAN_SOURCES names a sources file to use instead of the machine's own.
 # Callers that may run side by side hold a lock of their own.
 
 anchord_cache=${ANCHORD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/anchord}
@@ -68,12 +69,13 @@ debian_apt() {
 	"$tool" -o Dir::State="$d" -o Dir::State::status="$d/status" -o Dir::Cache="$d" -o Dir::Cache::archives="$debian_pool" \
 		-o Dir::Etc::sourcelist="$d/debian.sources" -o Dir::Etc::sourceparts=/dev/null -o Dir::Etc::preferences=/dev/null \
 		-o Dir::Etc::preferencesparts=/dev/null -o APT::Architecture="$a" -o APT::Architectures="$a" -o APT::Sandbox::User=root \
-		-o APT::Install-Recommends=false -o Acquire::Languages=none -o Acquire::Retries=3 -o Debug::NoLocking=true "$@"
+		-o APT::Install-Recommends=false -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false \
+		-o Acquire::Retries=3 -o Debug::NoLocking=true "$@"
 }
 
 # debian_update ARCH [now] brings the lists up to date.
 debian_update() {
-	local d=$anchord_cache/apt-$1 log
+	local d=$anchord_cache/apt-$1 log try
 	command -v apt-get >/dev/null || { echo "${0##*/}: this needs Debian or Ubuntu (no apt-get here)" >&2; return 2; }
 	if [ "${2:-}" != now ] && [ "${DEBIAN_FRESH:-}" != 1 ] && [ -n "$(find "$d/fetched" -mtime -7 2>/dev/null)" ]; then return 0; fi
 	mkdir -p "$d/lists/partial" "$debian_pool/partial"
@@ -81,35 +83,64 @@ debian_update() {
 	debian_sources >"$d/debian.sources"
 	[ -s "$d/debian.sources" ] || { echo "${0##*/}: the apt sources of this machine name no Debian suite; give a sources file in DEBIAN_SOURCES" >&2; return 2; }
 	log=$d/update.log
-	# A file beside the list's name tells apt that the format is deb822.
-	if debian_apt "$1" apt-get -q update >"$log" 2>&1 && ! grep -q '^E:' "$log" && compgen -G "$d/lists/*Packages*" >/dev/null; then
+	for try in 1 2 3; do # a mirror in the middle of its own update gives sums that do not match
+		if debian_apt "$1" apt-get -q update >"$log" 2>&1 && ! grep -q '^E:' "$log" && compgen -G "$d/lists/*Packages*" >/dev/null; then
+			touch "$d/fetched"
+			return 0
+		fi
+	done
+	if compgen -G "$d/lists/*Packages*" >/dev/null; then # enough to try with; what is really missing shows later
+		echo "${0##*/}: not all package lists for $1 could be fetched: $(grep -m1 '^Err:' "$log")" >&2
 		touch "$d/fetched"
-	elif [ -e "$d/fetched" ]; then
-		echo "${0##*/}: package lists could not be refreshed, going on with the old ones" >&2
-	else
-		tail -n 5 "$log" >&2
-		echo "${0##*/}: cannot fetch the package lists for $1" >&2
-		return 1
+		return 0
 	fi
+	tail -n 5 "$log" >&2
+	echo "${0##*/}: cannot fetch the package lists for $1" >&2
+	return 1
 }
 
-debian_uris() { # [-n] ARCH PKG...
-	if [ "$1" = -n ]; then
-		shift
-		debian_apt "$1" apt-get download --print-uris "${@:2}"
-	else
-		debian_apt "$1" apt-get install -y -q --reinstall --print-uris "${@:2}"
-	fi | sed -n "s/^'[^']*' \([^ ]*\) [0-9]* \(.*\)$/\1 \2/p" | sort
-}
-
+# debian_list [-n] ARCH OUT PKG... : the file names, which carry the versions, are the whole identity.
 debian_list() {
-	local n=()
-	[ "$1" != -n ] || { n=(-n); shift; }
-	local arch=$1 out=$2
+	local how=install
+	[ "$1" != -n ] || { how=download; shift; }
+	local arch=$1 out=$2 none=$anchord_cache/apt-$1/none
 	shift 2
 	debian_update "$arch" || return
-	debian_uris "${n[@]}" "$arch" "$@" >"$out.new" 2>"$out.err" && [ -s "$out.new" ] || { tail -n 5 "$out.err" >&2; rm -f "$out.new" "$out.err"; return 1; }
-	# apt prints no URI for what is in the pool already, so the list is asked with an empty one: see below.
+	mkdir -p "$none/partial" # apt leaves out what it finds in its archive directory, so show it an empty one
+	if ! { debian_apt "$arch" apt-get -o Dir::Cache::archives="$none" -q -y "$how" --print-uris "$@" |
+		sed -n "s/^'[^']*' \([^ ]*\) .*/\1/p" | sort >"$out.new"; } 2>"$out.err" || [ ! -s "$out.new" ]; then
+		tail -n 5 "$out.err" >&2
+		rm -f "$out.new" "$out.err"
+		echo "${0##*/}: the archive has no installable $*" >&2
+		return 1
+	fi
 	rm -f "$out.err"
 	mv "$out.new" "$out"
+}
+
+# debian_fetch [-n] ARCH LIST PKG...: the files of LIST, made by debian_list from the same packages, are in the pool afterwards.
+debian_fetch() {
+	local how=(install --download-only) try f
+	[ "$1" != -n ] || { how=(download); shift; }
+	local arch=$1 list=$2 log=$anchord_cache/apt-$1/fetch.log
+	shift 2
+	mkdir -p "$debian_pool/partial"
+	for try in 1 2; do
+		local missing=0
+		while read -r f; do [ -s "$debian_pool/$f" ] || missing=1; done <"$list"
+		[ $missing = 1 ] || return 0
+		if [ $try = 2 ]; then
+			break
+		fi
+		(cd "$debian_pool" && debian_apt "$arch" apt-get -q -y "${how[@]}" "$@") >"$log" 2>&1 || break
+	done
+	tail -n 5 "$log" >&2
+	rm -f "$anchord_cache/apt-$arch/fetched" # perhaps the lists are out of date: the next call fetches them
+	echo "${0##*/}: cannot download the packages of $list; try again" >&2
+	return 1
+}
+
+# debian_field ARCH PKG FIELD prints a field of the newest record.
+debian_field() {
+	debian_update "$1" && debian_apt "$1" apt-cache --no-all-versions show "$2" | sed -n "s/^$3: //p" | head -n 1
 }
