@@ -1,0 +1,102 @@
+// What every browser program here needs: arguments, Chromium, the viewer page, one line of JSON at the end.
+
+import { chromium } from 'playwright-core';
+import { existsSync } from 'node:fs';
+
+// args reads --name value and --flag from the command line; numbers stay text.
+export function args(defaults) {
+  const out = { ...defaults };
+  const list = process.argv.slice(2);
+  for (let i = 0; i < list.length; i++) {
+    if (!list[i].startsWith('--')) throw new Error(`unexpected argument ${list[i]}`);
+    const name = list[i].slice(2);
+    if (!(name in out)) throw new Error(`unknown argument --${name}; known: ${Object.keys(defaults).join(' ')}`);
+    if (i + 1 < list.length && !list[i + 1].startsWith('--')) out[name] = list[++i];
+    else out[name] = true;
+  }
+  return out;
+}
+
+// run calls the program and prints its result as one line of JSON: exit status 0 when result.ok, else 1. Whatever
+// happens the browser is closed, also on SIGTERM.
+export async function run(program) {
+  let browser;
+  const launch = async (more) => (browser = await open(more));
+  const close = async () => { await browser?.close().catch(() => {}); };
+  for (const s of ['SIGTERM', 'SIGINT']) process.on(s, () => close().finally(() => process.exit(1)));
+  let result;
+  try {
+    result = await program(launch);
+  } catch (e) {
+    result = { ok: false, error: String(e.stack || e).replace(/\u001b\[[0-9;]*m/g, '') };
+  }
+  await close();
+  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(result.ok ? 0 : 1));
+}
+
+async function open({ autoplay = true, extra = [] } = {}) {
+  const path = process.env.CHROMIUM || '/usr/bin/chromium';
+  if (!existsSync(path)) throw new Error(`${path} is missing: apt-get install chromium, or set CHROMIUM`);
+  return chromium.launch({
+    executablePath: path,
+    handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
+    args: [
+      '--headless', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync', '--mute-audio',
+      '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+      ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
+      autoplay ? '--autoplay-policy=no-user-gesture-required' : '--autoplay-policy=user-gesture-required',
+      ...extra,
+    ],
+  });
+}
+
+// viewer opens the page of a room and collects what the page should never do: errors on the console, violations of
+// its own content policy, requests to other servers. The policy is obeyed unless bypassCSP is true.
+export async function viewer(browser, url, { width = 1280, height = 800, bypassCSP = false, lang = 'en-US', dark = true, phone = false } = {}) {
+  const context = await browser.newContext({
+    viewport: { width: Number(width), height: Number(height) }, bypassCSP, locale: lang,
+    colorScheme: dark ? 'dark' : 'light', hasTouch: phone, isMobile: phone, ignoreHTTPSErrors: true,
+  });
+  const page = await context.newPage();
+  const faults = [];
+  const host = new URL(url).host;
+  page.on('pageerror', (e) => faults.push(`error: ${e.message}`));
+  page.on('console', (m) => {
+    // A refused connection is said by Chromium itself while the server is away.
+    if (m.type() === 'error' && !/Failed to load resource|net::ERR_/.test(m.text())) faults.push(`console: ${m.text()}`);
+  });
+  page.on('request', (r) => {
+    const u = new URL(r.url());
+    if (/^(https?|wss?):$/.test(u.protocol) && u.host !== host) faults.push(`request to ${u.host}`);
+  });
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (e) => console.error(`content policy: ${e.violatedDirective} ${e.blockedURI}`));
+  });
+  await page.goto(url, { waitUntil: 'load', timeout: 15000 });
+  return { page, context, faults };
+}
+
+// firstFrame waits for a decoded frame of user (or of whoever comes first) and returns {user, ms} counted from the call.
+export async function firstFrame(page, user, timeout = 15000) {
+  const t = Date.now();
+  const h = await page.waitForFunction((u) => {
+    for (const [name, p] of window.anchord?.peers || []) {
+      if ((!u || name === u) && p.pc && p.video.videoWidth > 0 && p.video.readyState >= 2) return name;
+    }
+    return false;
+  }, user || '', { timeout, polling: 50 });
+  return { user: await h.jsonValue(), ms: Date.now() - t };
+}
+
+// tiles returns the state of every tile: {user: state}.
+export const tiles = (page) => page.evaluate(() => Object.fromEntries([...window.anchord.peers].map(([u, p]) => [u, p.state])));
+
+// median of numbers; null of none.
+export function median(list) {
+  if (!list.length) return null;
+  const s = [...list].sort((a, b) => a - b);
+  return s.length % 2 ? s[(s.length - 1) / 2] : (s[s.length / 2 - 1] + s[s.length / 2]) / 2;
+}
+
+export const round = (v, digits = 1) => (v === null || v === undefined || Number.isNaN(v) ? null : Number(v.toFixed(digits)));
