@@ -39,7 +39,7 @@ sysroot() {
 	debian_list -n "$deb" "$list" $libraries
 	dir=$anchord_cache/sysroot/$deb-$(cat "$list" "$0" | sha256sum | cut -c1-16)
 	if [ ! -d "$dir" ]; then
-		debian_fetch -n "$deb" "$list" $libraries
+		debian_fetch "$deb" "$list"
 		new=$(mktemp -d "$anchord_cache/sysroot/.new-XXXXXX")
 		while read -r f; do dpkg-deb -x "$debian_pool/$f" "$new"; done <"$list"
 		mkdir "$new/static" # only archives: with no .so in sight the linker cannot take one

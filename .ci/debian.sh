@@ -6,13 +6,12 @@
 #
 #   debian_sources [SUITE...]       the machine's sources of those suites, as deb822 stanzas
 #   debian_list ARCH OUT PKG...     write the file names of the packages and all they depend on to OUT
-#   debian_fetch ARCH OUT PKG...    download those into $debian_pool
-#                                   (both with -n first: without dependencies)
-#   debian_field ARCH PKG FIELD     a field of the newest version's record
+#   debian_list -n ARCH OUT PKG...  the same without what they depend on
+#   debian_fetch ARCH LIST          download such a list into $debian_pool
 #
 # The lists of packages are fetched once a week, when DEBIAN_FRESH=1, and after a download that failed.
 # DEBIAN_SOURCES names a sources file to use instead of the machine's own.
-# Callers that may run side by side hold a lock of their own.
+# Scripts may use it side by side; whoever makes files from the packages holds a lock of their own.
 
 anchord_cache=${ANCHORD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/anchord}
 debian_pool=$anchord_cache/debs
@@ -73,12 +72,20 @@ debian_apt() {
 		-o Acquire::Retries=3 -o Debug::NoLocking=true "$@"
 }
 
-# debian_update ARCH [now] brings the lists up to date.
+# debian_locked ARCH COMMAND...: one at a time for that architecture's state.
+debian_locked() {
+	mkdir -p "$anchord_cache/apt-$1/lists/partial" "$debian_pool/partial"
+	(
+		flock 7
+		"${@:2}"
+	) 7>"$anchord_cache/apt-$1/lock"
+}
+
+# debian_update ARCH brings the lists up to date.
 debian_update() {
 	local d=$anchord_cache/apt-$1 log try
 	command -v apt-get >/dev/null || { echo "${0##*/}: this needs Debian or Ubuntu (no apt-get here)" >&2; return 2; }
-	if [ "${2:-}" != now ] && [ "${DEBIAN_FRESH:-}" != 1 ] && [ -n "$(find "$d/fetched" -mtime -7 2>/dev/null)" ]; then return 0; fi
-	mkdir -p "$d/lists/partial" "$debian_pool/partial"
+	if [ "${DEBIAN_FRESH:-}" != 1 ] && [ -n "$(find "$d/fetched" -mtime -7 2>/dev/null)" ]; then return 0; fi
 	: >"$d/status"
 	debian_sources >"$d/debian.sources"
 	[ -s "$d/debian.sources" ] || { echo "${0##*/}: the apt sources of this machine name no Debian suite; give a sources file in DEBIAN_SOURCES" >&2; return 2; }
@@ -105,7 +112,8 @@ debian_list() {
 	[ "$1" != -n ] || { how=download; shift; }
 	local arch=$1 out=$2 none=$anchord_cache/apt-$1/none
 	shift 2
-	debian_update "$arch" || return
+	debian_locked "$arch" debian_update "$arch" || return
+	if [ "$out" -nt "$anchord_cache/apt-$arch/fetched" ] && [ "$(cat "$out.for" 2>/dev/null)" = "$how $*" ]; then return 0; fi
 	mkdir -p "$none/partial" # apt leaves out what it finds in its archive directory, so show it an empty one
 	if ! { debian_apt "$arch" apt-get -o Dir::Cache::archives="$none" -q -y "$how" --print-uris "$@" |
 		sed -n "s/^'[^']*' \([^ ]*\) .*/\1/p" | sort >"$out.new"; } 2>"$out.err" || [ ! -s "$out.new" ]; then
@@ -116,31 +124,22 @@ debian_list() {
 	fi
 	rm -f "$out.err"
 	mv "$out.new" "$out"
+	echo "$how $*" >"$out.for"
 }
 
-# debian_fetch [-n] ARCH LIST PKG...: the files of LIST, made by debian_list from the same packages, are in the pool afterwards.
+# debian_fetch ARCH LIST: the files of LIST, made by debian_list, are in the pool afterwards.
 debian_fetch() {
-	local how=(install --download-only) try f
-	[ "$1" != -n ] || { how=(download); shift; }
-	local arch=$1 list=$2 log=$anchord_cache/apt-$1/fetch.log
-	shift 2
-	mkdir -p "$debian_pool/partial"
-	for try in 1 2; do
-		local missing=0
-		while read -r f; do [ -s "$debian_pool/$f" ] || missing=1; done <"$list"
-		[ $missing = 1 ] || return 0
-		if [ $try = 2 ]; then
-			break
-		fi
-		(cd "$debian_pool" && debian_apt "$arch" apt-get -q -y "${how[@]}" "$@") >"$log" 2>&1 || break
-	done
+	local arch=$1 list=$2 log=$anchord_cache/apt-$1/fetch.log f n want=()
+	while read -r f; do
+		[ ! -s "$debian_pool/$f" ] || continue
+		n=${f%_*} # NAME_VERSION, with the epoch's colon escaped
+		n=${n#*_}
+		want+=("${f%%_*}=${n//%3a/:}")
+	done <"$list"
+	[ ${#want[@]} -gt 0 ] || return 0
+	if (cd "$debian_pool" && debian_locked "$arch" debian_apt "$arch" apt-get -q -y download "${want[@]}") >"$log" 2>&1; then return 0; fi
 	tail -n 5 "$log" >&2
 	rm -f "$anchord_cache/apt-$arch/fetched" # perhaps the lists are out of date: the next call fetches them
-	echo "${0##*/}: cannot download the packages of $list; try again" >&2
+	echo "${0##*/}: cannot download packages for $arch; try again" >&2
 	return 1
-}
-
-# debian_field ARCH PKG FIELD prints a field of the newest record.
-debian_field() {
-	debian_update "$1" && debian_apt "$1" apt-cache --no-all-versions show "$2" | sed -n "s/^$3: //p" | head -n 1
 }
