@@ -1,0 +1,633 @@
+package whip
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"anchord/rtc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const testOffer = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\n" +
+	"m=video 9 UDP/TLS/RTP/SAVPF 102\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:ofrg\r\na=ice-pwd:opwdopwdopwdopwdopwdop\r\na=sendonly\r\na=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host\r\n" +
+	"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=ice-ufrag:ofrg\r\na=ice-pwd:opwdopwdopwdopwdopwdop\r\na=sendonly\r\n"
+
+const testAnswer = "v=0\r\no=- 3 4 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0 1\r\na=fingerprint:sha-256 AA:BB\r\n" +
+	"m=video 9 UDP/TLS/RTP/SAVPF 102\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:sfrg\r\na=ice-pwd:spwdspwdspwdspwdspwdsp\r\na=recvonly\r\na=candidate:1 1 udp 1 127.0.0.1 6000 typ host\r\n" +
+	"m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=ice-ufrag:sfrg\r\na=ice-pwd:spwdspwdspwdspwdspwdsp\r\na=recvonly\r\n"
+
+func newTest(t *testing.T, c Config) *Signaller {
+	t.Helper()
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+func accept(w http.ResponseWriter, location string) {
+	w.Header().Set("Content-Type", "application/sdp")
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusCreated)
+	_, _ = io.WriteString(w, testAnswer)
+}
+
+// seen is what a server saw, a line a request.
+type seen struct {
+	mu sync.Mutex
+	l  []string
+}
+
+func (s *seen) add(r *http.Request, body string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.l = append(s.l, strings.TrimSpace(fmt.Sprintf("%s %s %s %s %s", r.Method, r.URL.Path, r.Header.Get("Authorization"), r.Header.Get("If-Match"), body)))
+}
+
+func (s *seen) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.l...)
+}
+
+func TestSession(t *testing.T) {
+	var log seen
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		switch r.Method {
+		case http.MethodPost:
+			log.add(r, "")
+			if string(b) != testOffer || r.Header.Get("Content-Type") != "application/sdp" {
+				t.Errorf("offer %q of type %s", b, r.Header.Get("Content-Type"))
+			}
+			w.Header().Set("ETag", `"e1"`)
+			w.Header().Add("Link", `<stun:stun.example.net>; rel="ice-server", <turn:t.example.net?transport=udp>; rel="ice-server"; username="u,;\"x"; credential="c>"; credential-type="password"`)
+			w.Header().Add("Link", `<http:evil>; rel="ice-server"`)
+			accept(w, "session/1")
+		case http.MethodPatch:
+			log.add(r, strings.ReplaceAll(string(b), "\r\n", "|"))
+			if r.Header.Get("Content-Type") != fragmentKind {
+				t.Errorf("type %q", r.Header.Get("Content-Type"))
+			}
+			if r.Header.Get("If-Match") == "*" {
+				w.Header().Set("ETag", `"e2"`)
+				_, _ = io.WriteString(w, "a=ice-ufrag:new1\r\na=ice-pwd:npwdnpwdnpwdnpwdnpwdnp\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=mid:0\r\na=candidate:2 1 udp 1 127.0.0.1 7000 typ host\r\n")
+				return
+			}
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			log.add(r, "")
+		}
+	})
+	s := newTest(t, Config{URL: srv.URL + "/whip/101", Token: func(context.Context) (string, error) { return "tok\n", nil }})
+	c, err := s.Publish(t.Context(), testOffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Answer() != testAnswer {
+		t.Errorf("answer %q", c.Answer())
+	}
+	if v := c.ICEServers(); len(v) != 2 || v[0].URLs[0] != "stun:stun.example.net" || v[1].Username != `u,;"x` || v[1].Credential != "c>" {
+		t.Errorf("ICE servers %+v", v)
+	}
+	if c.Events() != nil {
+		t.Error("there is no event stream")
+	}
+	if err := c.Trickle(t.Context(), []rtc.Candidate{{Value: "candidate:9 1 udp 1 10.0.0.1 9 typ host", Mid: "0"}}, true); err != nil {
+		t.Error(err)
+	}
+	offer := strings.NewReplacer("ofrg", "ofr2", "opwd", "opw2").Replace(testOffer)
+	answer, err := c.Restart(t.Context(), offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(answer, "a=ice-ufrag:new1\r\n") != 2 || strings.Contains(answer, "sfrg") || strings.Contains(answer, " 6000 ") ||
+		!strings.Contains(answer, "a=candidate:2 1 udp 1 127.0.0.1 7000 typ host\r\n") || !strings.Contains(answer, "a=fingerprint:sha-256 AA:BB") {
+		t.Errorf("answer after restart:\n%s", answer)
+	}
+	if err := c.Trickle(t.Context(), nil, true); err != nil {
+		t.Error(err)
+	}
+	if err := c.Hangup(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want := []string{
+		"POST /whip/101 Bearer tok",
+		`PATCH /whip/session/1 Bearer tok "e1" a=ice-ufrag:ofrg|a=ice-pwd:opwdopwdopwdopwdopwdop|m=video 9 UDP/TLS/RTP/SAVPF 102|a=mid:0|a=candidate:9 1 udp 1 10.0.0.1 9 typ host|a=end-of-candidates|`,
+		`PATCH /whip/session/1 Bearer tok * a=ice-ufrag:ofr2|a=ice-pwd:opw2opw2opw2opw2opw2op|m=video 9 UDP/TLS/RTP/SAVPF 102|a=mid:0|a=candidate:1 1 udp 2130706431 127.0.0.1 5000 typ host|`,
+		`PATCH /whip/session/1 Bearer tok "e2" a=ice-ufrag:ofr2|a=ice-pwd:opw2opw2opw2opw2opw2op|m=video 9 UDP/TLS/RTP/SAVPF 102|a=mid:0|a=end-of-candidates|`,
+		"DELETE /whip/session/1 Bearer tok",
+	}
+	got := log.all()
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Fatalf("request %d of %d:\n%q", i, len(got), got)
+		}
+	}
+}
+
+func TestBadServers(t *testing.T) {
+	status := func(code int, header, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if k, v, ok := strings.Cut(header, ": "); ok {
+				w.Header().Set(k, v)
+			}
+			w.WriteHeader(code)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	created := func(body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				return
+			}
+			w.Header().Set("Location", "/s")
+			status(201, "Content-Type: application/sdp", body)(w, r)
+		}
+	}
+	for name, c := range map[string]struct {
+		h     http.HandlerFunc
+		want  string
+		final bool // is a final *rtc.Refused
+	}{
+		"400":          {status(400, "", "no bundle\n"), "the room refused (400): no bundle; the room does not understand the offer", true},
+		"401 problem":  {status(401, "Content-Type: application/problem+json", `{"title":"who are you","detail":"no token"}`), "(401): who are you: no token; the token is missing", true},
+		"403":          {status(403, "", ""), "(403): Forbidden; the token does not allow", true},
+		"404 page":     {status(404, "Content-Type: text/html", "<html><body>gone"), "(404): a web page; there is no such room", true},
+		"405":          {status(405, "Allow: GET", "Method Not Allowed"), "takes no WHIP", true},
+		"406":          {status(406, "", ""), "(406): Not Acceptable", true},
+		"409":          {status(409, "", "in use"), "(409): in use; somebody is in the room under this user id", false},
+		"410":          {status(410, "", ""), "(410): Gone", true},
+		"413":          {status(413, "", ""), "raise its limit", true},
+		"415":          {status(415, "", ""), "takes or gives no SDP", true},
+		"422":          {status(422, "", "codec"), "no codec in common", true},
+		"429":          {status(429, "Retry-After: 7", ""), "asked too often", false},
+		"500":          {status(500, "", "\x1b[2Joops\x00\n\u202ex"), "(500): [2Joops x; the server is in trouble", false},
+		"503":          {status(503, "Retry-After: 3", ""), "(503): Service Unavailable", false},
+		"504 nothing":  {status(504, "", strings.Repeat("y", 3000)), "(504): " + strings.Repeat("y", 256) + "; the server", false},
+		"204":          {status(204, "", ""), "this is no WHIP server's answer", true},
+		"302":          {status(302, "Location: /x", ""), "only redirects by 307 and 308", true},
+		"no location":  {status(307, "", ""), "the server redirects: there is no Location", false},
+		"bad location": {status(201, "Location: ftp://x/y", testAnswer), "the session's address: the Location is refused: its scheme is \"ftp\"", false},
+		"userinfo":     {status(201, "Location: http://u:p@x/y", testAnswer), "it has a user or password in it", false},
+		"file":         {status(307, "Location: file:///etc/passwd", ""), "its scheme is \"file\"", false},
+		"empty":        {created(""), "the answer is empty", true},
+		"html":         {status(201, "Content-Type: text/html; charset=x", "<html>login</html>"), "the answer is no SDP, it is text/html", true},
+		"json":         {status(200, "Content-Type: application/json", "{}"), "the answer is no SDP, it is application/json", true},
+		"broken":       {created("v=0\r\nm=x\r\n"), "the answer is broken SDP", true},
+		"one section":  {created(testAnswer[:strings.Index(testAnswer, "m=audio")]), "1 media sections for the 2 offered", true},
+		"swapped":      {created(strings.NewReplacer("m=video", "m=audio", "m=audio", "m=video").Replace(testAnswer)), "section 1 is not the offer's", true},
+		"no codec":     {created(strings.NewReplacer("m=video 9", "m=video 0", "m=audio 9", "m=audio 0").Replace(testAnswer)), "no common codec: every media section was refused; allow H.264", true},
+		"inactive":     {created(strings.ReplaceAll(testAnswer, "recvonly", "inactive")), "no common codec", true},
+		"no ufrag":     {created(strings.ReplaceAll(testAnswer, "a=ice-ufrag:sfrg\r\n", "")), "the answer lacks a=ice-ufrag", true},
+		"no print":     {created(strings.ReplaceAll(testAnswer, "a=fingerprint:sha-256 AA:BB\r\n", "")), "the answer lacks a=fingerprint", true},
+		"huge":         {created("v=0\r\n" + strings.Repeat("a=x\r\n", 20000)), "the answer is longer than 65536 bytes", false},
+		"half": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "9999")
+			w.Header().Set("Location", "/s")
+			w.WriteHeader(201)
+			_, _ = io.WriteString(w, testAnswer)
+		}, "the answer is cut off", false},
+		"hang up": {func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, "EOF", false},
+		"slow": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			"timeout awaiting response headers", false},
+		"drip": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(201)
+			_, _ = io.WriteString(w, "v=0\r\n")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, "the answer did not end within", false},
+		"no http": {func(w http.ResponseWriter, r *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(c, "SSH-2.0-x\r\n\r\n")
+			_ = c.Close()
+		}, "malformed HTTP", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // so that the server sees the client go
+				c.h(w, r)
+			})
+			s := newTest(t, Config{URL: srv.URL + "/whip?secret=tell", AnswerTimeout: 200 * time.Millisecond})
+			call, err := s.Publish(t.Context(), testOffer)
+			if err == nil {
+				_ = call.Hangup(t.Context())
+				t.Fatal("no error")
+			}
+			var no *rtc.Refused
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "tell") || len(err.Error()) > 500 {
+				t.Errorf("error %q, want %q", err, c.want)
+			}
+			if got := errors.As(err, &no) && no.Final; got != c.final {
+				t.Errorf("final: %v", got)
+			}
+			if name == "429" && no.After != 7*time.Second {
+				t.Errorf("after %v", no.After)
+			}
+		})
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	s := newTest(t, Config{URL: "http://" + l.Addr().String() + "/whip?k=secret"})
+	if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "secret") {
+		t.Error(err)
+	}
+}
+
+func TestRedirects(t *testing.T) {
+	var log seen
+	other := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		log.add(r, fmt.Sprint(len(b) == len(testOffer)))
+		accept(w, "/s/1")
+	})
+	// The same machine under another name is another host.
+	elsewhere := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		log.add(r, fmt.Sprint(len(b) == len(testOffer)))
+		switch r.URL.Path {
+		case "/a":
+			http.Redirect(w, r, "/b", http.StatusTemporaryRedirect)
+		case "/b":
+			w.Header().Set("Location", elsewhere+"/c")
+			w.WriteHeader(http.StatusPermanentRedirect)
+		case "/loop":
+			http.Redirect(w, r, "/loop", http.StatusTemporaryRedirect)
+		default:
+			http.Redirect(w, r, r.URL.Path+"x", http.StatusTemporaryRedirect)
+		}
+	})
+	token := func(context.Context) (string, error) { return "T", nil }
+	s := newTest(t, Config{URL: srv.URL + "/a", Token: token})
+	c, err := s.Publish(t.Context(), testOffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Hangup(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want := "POST /a Bearer T  true\nPOST /b Bearer T  true\nPOST /c   true\nDELETE /s/1   false"
+	if got := strings.Join(log.all(), "\n"); got != want {
+		t.Errorf("requests:\n%s\nwant\n%s", got, want)
+	}
+	for path, want := range map[string]string{"/loop": "in a circle", "/many": "more than 5 times"} {
+		s := newTest(t, Config{URL: srv.URL + path})
+		if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestNoWayFromHTTPSToHTTPNorInwards(t *testing.T) {
+	base, err := url.Parse("https://room.example/whip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		"http://room.example/s":   "it leads from https to http",
+		"javascript:alert(1)":     "its scheme",
+		"//host/s":                "https://host/s",
+		"/s?x=1#frag":             "https://room.example/s?x=1",
+		"s":                       "https://room.example/s",
+		"https://":                "it names no host",
+		"":                        "there is no Location",
+		"https://a:b@c/":          "user or password",
+		"\x7f":                    "no URL",
+		strings.Repeat("x", 5000): "too long",
+	} {
+		u, err := locate(base, in)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = u.String()
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	var w walls
+	w.trust(base)
+	for _, c := range []struct {
+		host, at string
+		ok       bool
+	}{
+		{"room.example:443", "8.8.8.8:443", true},
+		{"evil.example:80", "127.0.0.1:80", false},
+		{"evil.example:80", "[::1]:80", false},
+		{"evil.example:80", "[::ffff:127.0.0.1]:80", false},
+		{"evil.example:80", "169.254.169.254:80", false},
+		{"evil.example:80", "10.1.2.3:80", false},
+		{"other.example:80", "9.9.9.9:80", true},
+		{"room.example:443", "192.168.1.2:443", true}, // the operator's own word
+		{"other.example:80", "10.1.2.3:80", true},     // no further inside than that
+		{"other.example:80", "127.0.0.1:80", false},
+	} {
+		if err := w.control(c.host)("tcp", c.at, nil); (err == nil) != c.ok {
+			t.Errorf("%s at %s: %v", c.host, c.at, err)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for u, want := range map[string]string{
+		"http://h/whip": "", "https://[::1]:8/x?y=1": "",
+		"": "its scheme is", "whip+http://h/": "its scheme is", "http:///x": "names no host",
+		"https://user:hunter2@h/": "use the token", "http://h:x:hunter2/": "it is no URL",
+	} {
+		s, err := New(Config{URL: u})
+		switch {
+		case want == "" && err != nil, want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2")):
+			t.Errorf("%q: %v", u, err)
+		case err == nil:
+			s.Close()
+		}
+	}
+}
+
+func TestTokens(t *testing.T) {
+	var out strings.Builder
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusUnauthorized) })
+	for token, want := range map[string]string{"ok-canary": "(401)", "a\nb-canary": "one line of text", "ü-canary": "one line of text"} {
+		s := newTest(t, Config{URL: srv.URL, Log: log, Token: func(context.Context) (string, error) { return token, nil }})
+		if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+	s := newTest(t, Config{URL: srv.URL, Log: log, Token: func(context.Context) (string, error) { return "", errors.New("read token file: gone") }})
+	if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), "get a token for the room: read token file: gone") {
+		t.Error(err)
+	}
+	if strings.Contains(out.String(), "canary") {
+		t.Error("token in the log")
+	}
+}
+
+func TestPatchRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		status           int
+		body             string
+		trickle, restart error // nil: another error than the two
+	}{
+		"405":      {405, "", rtc.ErrNoTrickle, rtc.ErrNoRestart},
+		"501":      {501, "", rtc.ErrNoTrickle, rtc.ErrNoRestart},
+		"404":      {404, "", nil, rtc.ErrNoRestart},
+		"412":      {412, "", nil, rtc.ErrNoRestart},
+		"503":      {503, "", nil, nil},
+		"nonsense": {200, "hello", errDone, rtc.ErrNoRestart},
+		"old":      {200, "a=ice-ufrag:sfrg\r\na=ice-pwd:spwdspwdspwdspwdspwdsp\r\n", errDone, rtc.ErrNoRestart},
+		"injected": {200, "a=ice-ufrag:x y\r\na=ice-pwd:spwdspwdspwdspwdspwdsp\r\n", errDone, rtc.ErrNoRestart},
+		"204":      {204, "", errDone, rtc.ErrNoRestart},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPatch {
+					w.WriteHeader(c.status)
+					_, _ = io.WriteString(w, c.body)
+					return
+				}
+				if r.Method == http.MethodPost {
+					accept(w, "/s")
+				}
+			})
+			call, err := newTest(t, Config{URL: srv.URL}).Publish(t.Context(), testOffer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = call.Hangup(t.Context()) }()
+			err = call.Trickle(t.Context(), nil, true)
+			judge(t, "trickle", err, c.trickle, rtc.ErrNoTrickle)
+			_, err = call.Restart(t.Context(), testOffer)
+			judge(t, "restart", err, c.restart, rtc.ErrNoRestart)
+		})
+	}
+}
+
+var errDone = errors.New("it is done")
+
+func judge(t *testing.T, what string, err, want, cannot error) {
+	t.Helper()
+	switch {
+	case want == errDone && err != nil, want == nil && (err == nil || errors.Is(err, cannot)), want == cannot && !errors.Is(err, cannot):
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
+
+func TestHangupIsBoundedAndTriedTwice(t *testing.T) {
+	var log seen
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			log.add(r, "")
+			<-r.Context().Done()
+			return
+		}
+		accept(w, "/s")
+	})
+	s := newTest(t, Config{URL: srv.URL, HangupTimeout: 50 * time.Millisecond})
+	c, err := s.Publish(t.Context(), testOffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if err := c.Hangup(t.Context()); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
+		t.Error(err)
+	}
+	if d := time.Since(begun); d > 2*time.Second {
+		t.Errorf("took %v", d)
+	}
+	if n := len(log.all()); n != 2 {
+		t.Errorf("%d tries", n)
+	}
+}
+
+func TestEventStream(t *testing.T) {
+	var log seen
+	n := 0
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			w.Header().Set("Link", `</events?id=1>; rel="`+eventRelation+`"; events="join,kick"`)
+			accept(w, "/s")
+			return
+		}
+		if r.Method != http.MethodGet {
+			return
+		}
+		log.add(r, r.Header.Get("Last-Event-ID"))
+		w.Header().Set("Content-Type", "text/event-stream")
+		n++
+		switch n {
+		case 1:
+			_, _ = io.WriteString(w, ": hi\n\nid: e-1\nevent: subscribers\ndata: {\"user\":\"me\",\"count\":2}\n\nevent: speaking\ndata: {}\n\nevent: join\ndata: {\"user\":\"bob\"}\n\n")
+		case 2:
+			_, _ = io.WriteString(w, "event: leave\r\ndata: {\"user\":\"bob\",\r\ndata: \"reason\":\"timeout\"}\r\n\r\nid: e-2\revent: kick\rdata: {\"reason\":\"bye\\u001b[2J\"}\r\r")
+		default:
+			w.WriteHeader(http.StatusNoContent)
+		}
+	})
+	c, err := newTest(t, Config{URL: srv.URL, Token: func(context.Context) (string, error) { return "T", nil }}).Publish(t.Context(), testOffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []rtc.Event
+	for e := range c.Events() {
+		got = append(got, e)
+	}
+	want := []rtc.Event{{Kind: rtc.Subscribers, User: "me", Count: 2}, {Kind: rtc.Joined, User: "bob"},
+		{Kind: rtc.Left, User: "bob", Reason: "timeout"}, {Kind: rtc.Kicked, Reason: "bye [2J"}}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("events %+v", got)
+	}
+	if l := strings.Join(log.all(), "\n"); l != "GET /events Bearer T\nGET /events Bearer T  e-1\nGET /events Bearer T  e-2" {
+		t.Errorf("requests\n%s", l)
+	}
+	if err := c.Hangup(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEventStreamEndsWithHangupAndWhenQuiet(t *testing.T) {
+	opened := make(chan struct{}, 10)
+	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Link", `<events>; rel=`+eventRelation)
+			accept(w, "/s")
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.(http.Flusher).Flush()
+		opened <- struct{}{}
+		<-r.Context().Done()
+	})
+	c, err := newTest(t, Config{URL: srv.URL, QuietTimeout: 50 * time.Millisecond}).Publish(t.Context(), testOffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-opened
+	<-opened // it was quiet for too long
+	if err := c.Hangup(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, open := <-c.Events(); open {
+		t.Error("an event after the end")
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for v, want := range map[string]time.Duration{
+		"": 0, "5": 5 * time.Second, " 0 ": 0, "-1": 0, "x": 0, "99999999": 24 * time.Hour, "99999999999999999999": 0,
+		"Fri, 02 Jan 2026 03:04:15 GMT": 10 * time.Second, "Fri, 02 Jan 2026 03:04:00 GMT": 0,
+	} {
+		if d := retryAfter(v, now); d != want {
+			t.Errorf("%q: %v, want %v", v, d, want)
+		}
+	}
+}
+
+func FuzzLinks(f *testing.F) {
+	for _, s := range []string{`<stun:a>; rel="ice-server"`, `<turn:x>;rel=ice-server;username="\"";credential=,<a>`, `<`, `<>;;;="`, `a,b,<c>;rel`, `<a>;rel="x`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		links := parseLinks([]string{s, s})
+		if len(links) > maxLinks {
+			t.Errorf("%d links", len(links))
+		}
+		for _, v := range iceServers(links) {
+			if len(v.URLs) != 1 || !strings.HasPrefix(v.URLs[0], "stun") && !strings.HasPrefix(v.URLs[0], "turn") {
+				t.Errorf("%+v", v)
+			}
+		}
+	})
+}
+
+func FuzzLocate(f *testing.F) {
+	base, err := url.Parse("https://room.example/whip")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{"", "/s", "//h", "http://h", "https://h/../x?y#z", ":", "https:opaque", "\\\\h\\x", "https://h\n/"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		u, err := locate(base, s)
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\x00\x1b\n") {
+				t.Errorf("error %q", err)
+			}
+			return
+		}
+		if u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+			t.Errorf("%q gives %s", s, u)
+		}
+		if _, err := http.NewRequest(http.MethodDelete, u.String(), nil); err != nil {
+			t.Logf("not requestable: %v", err) // is an error later, and clear
+		}
+	})
+}
+
+func FuzzFragment(f *testing.F) {
+	for _, s := range []string{"", "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=candidate:1 1 udp 1 1.2.3.4 5 typ host\r\n",
+		"a=ice-ufrag:abcd\na=ice-pwd:0123456789012345678901", "a=ice-ufrag:\r\n", "m=\r\na=mid:"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		answer, err := reanswered(testAnswer, s)
+		if err == nil && (strings.Count(answer, "m=") != 2 && strings.Count(answer, "\r\nm=") != 2 || credentialsOf(answer).ufrag == "sfrg" || !strings.HasPrefix(answer, "v=0\r\n")) {
+			t.Errorf("answer %q", answer)
+		}
+		_ = restarting(s)
+		_ = checkAnswer(testOffer, &response{status: 201, body: []byte(s), header: http.Header{}})
+	})
+}
+
+func FuzzStream(f *testing.F) {
+	for _, s := range []string{"data: x\n\n", "event: kick\rdata: {}\r\r", "\xef\xbb\xbfid: 1\n\n", "data\n\n", "id: a\x00b\ndata:\n\n", ":\n\r\n\r", "event: subscribers\ndata: {\"count\":-1}\n\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		err := readStream(bufio.NewReaderSize(strings.NewReader(s), 16), func() {}, func(m message) bool {
+			if strings.ContainsAny(m.id, "\r\n\x00") || strings.ContainsAny(m.name, "\r\n") {
+				t.Errorf("%+v", m)
+			}
+			if e, ok := m.event(); ok && (e.Kind == 0 || e.Count < 0 || len(e.Reason) > maxReason || strings.ContainsAny(e.Reason+e.User, "\x1b\n")) {
+				t.Errorf("%+v", e)
+			}
+			return true
+		})
+		if err != nil && len(s) < maxBody {
+			t.Error(err)
+		}
+	})
+}
