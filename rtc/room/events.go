@@ -73,7 +73,7 @@ type bus struct {
 	epoch string // tells this room from earlier ones of the same name
 
 	mu      sync.Mutex
-	last    uint64
+	last    uint64 // number of the newest event; begins at 1, so that nothing yet can be resumed from too
 	kept    []event
 	readers map[*reader]struct{}
 	closed  bool
@@ -85,7 +85,7 @@ type reader struct {
 }
 
 func newBus(epoch string) *bus {
-	return &bus{epoch: epoch, readers: make(map[*reader]struct{})}
+	return &bus{epoch: epoch, last: 1, readers: make(map[*reader]struct{})}
 }
 
 // made is an event that is given to one reader alone.

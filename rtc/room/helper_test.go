@@ -390,6 +390,4 @@ func (st *stream) next(t testing.TB, name string) got {
 		}
 	}
 }
-import "strings"
-
 func idOf(p *peer) string { return p.where[strings.LastIndexByte(p.where, '/')+1:] }

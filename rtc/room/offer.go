@@ -24,7 +24,7 @@ func checkOffer(text string, anchor bool) (offer, *Problem) {
 		return offer{}, problem(http.StatusUnprocessableEntity, "unusable_offer", "the offer cannot be used here", "%s", detail)
 	}
 	var desc sdp.SessionDescription
-	if err := desc.UnmarshalString(text); err != nil {
+	if err := desc.UnmarshalString(text); err != nil || !strings.HasPrefix(text, "v=0") {
 		return bad("this is no SDP: send the local description of a peer connection")
 	}
 	ways := []string{"recvonly", "sendrecv"}
