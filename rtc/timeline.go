@@ -27,12 +27,16 @@ func (l *timeline) ticks(t media.Time) uint32 {
 // report says.
 func (l *timeline) at(t media.Time) uint32 { return l.ticks(t) - uint32(l.drift>>6) }
 
+// stepBack is how far capture times may go back before the new ones are believed. (The
+// difference of time stamps is also negative after hours without a picture.)
+const stepBack = 10 // seconds
+
 // picture gives the time stamp of a picture captured at t. A clock that stands still
-// or steps back still gives each picture a time stamp of its own: two pictures with
-// one would be taken for one.
+// or goes back a little still gives each picture a time stamp of its own: two pictures
+// with one would be taken for one.
 func (l *timeline) picture(t media.Time) uint32 {
 	ts := l.ticks(t)
-	if l.began && int32(ts-l.last) <= 0 {
+	if d := int64(int32(ts - l.last)); l.began && d <= 0 && d > -stepBack*l.rate {
 		ts = l.last + 1
 	}
 	l.began, l.last = true, ts
