@@ -1,0 +1,180 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pelletier/go-toml/v2"
+)
+
+const files = "../../configs/"
+
+func TestDefaultFileSaysTheDefaults(t *testing.T) {
+	b, err := os.ReadFile(files + "anchord.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("anchord.toml", b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(Default(), c); d != "" {
+		t.Errorf("the file and the code differ:\n%s", d)
+	}
+	at := places(b)
+	for _, k := range Keys() {
+		p, ok := at[k]
+		if !ok {
+			t.Errorf("%s is not in the file", k)
+			continue
+		}
+		if above := strings.Split(string(b), "\n")[p.line-2]; !strings.HasPrefix(above, "#") {
+			t.Errorf("%s has no comment above it", k)
+		}
+	}
+}
+
+func TestDemoFile(t *testing.T) {
+	c, name, err := Load(files + "demo.toml")
+	if err != nil || name == "" || !c.Room.AutoEnter || c.Video.Size().W != 1280 {
+		t.Errorf("%+v %v", c, err)
+	}
+}
+
+func TestFaultsAreSaidAllAtOnce(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"[room]\nurl = \"ftp://x\"\nid = \"0\"\n[video]\nfps = 99\nrotation = 45\n", `
+f:2:1: room.url: "ftp://x": allowed: embedded:, whip+https://host/path, whip+http://host/path
+f:3:1: room.id: "0": *
+f:5:1: video.fps: "99": allowed: 1 to 60 frames a second
+f:6:1: video.rotation: "45": allowed: 0, 90, 180, 270 (degrees clockwise)`},
+		{"[video]\nfsp = 3\n[vidoe]\nfps = 3\n", `
+f:2:1: video.fsp: there is no such key (did you mean video.fps?)
+f:3:*: vidoe*: there is no such key*`},
+		{"[video]\nfps = \"x\"\nrotation = true\nmirror = 1\n", `
+f:2:7: video.fps: *
+f:3:12: video.rotation: *
+f:4:10: video.mirror: *`},
+		{"[video\n", "\nf:1:*"},
+		{"[room]\nauto_enter = true\n", "\nf:2:1: room.auto_enter: \"true\": needs room.id and room.user"},
+		{"[room]\nurl = \"whip+https://u:p@h/x\"\n", "\nf:2:1: room.url: *: secrets do not belong in the address: put the token into room.token_file"},
+		{"[rooms]\nlisten = \"0.0.0.0:80\"\n", "\nf:2:1: rooms.listen: *: anybody who reaches this address could watch: set rooms.open = true to allow that"},
+		{"[control.http]\nlisten = \"0.0.0.0:80\"\n", "\nf:2:1: control.http.listen: *: the control port has no TLS: allowed are 127.0.0.1, [::1] and localhost"},
+		{"[video]\nbitrate = 100\nmin_bitrate = 200\n", "\nf:3:1: video.min_bitrate: *"},
+		{"\x00\xff", "\nf:1:1: *"},
+	} {
+		got, err := Parse("f", []byte(c.in))
+		var f *Faults
+		if !errors.As(err, &f) {
+			t.Errorf("%q: %v", c.in, err)
+			continue
+		}
+		if d := cmp.Diff(Default(), got); d != "" {
+			t.Errorf("%q: a wrong file gave values:\n%s", c.in, d)
+		}
+		have, want := strings.Split(err.Error(), "\n"), strings.Split(strings.TrimPrefix(c.want, "\n"), "\n")
+		if len(have) != len(want) {
+			t.Errorf("%q:\n%s\nwant\n%s", c.in, err, c.want)
+			continue
+		}
+		for i := range want {
+			if !match(want[i], have[i]) {
+				t.Errorf("%q: line %d is\n%s\nwant\n%s", c.in, i, have[i], want[i])
+			}
+		}
+	}
+}
+
+// match compares with * for anything.
+func match(pattern, s string) bool {
+	parts := strings.Split(pattern, "*")
+	if !strings.HasPrefix(s, parts[0]) {
+		return false
+	}
+	s = s[len(parts[0]):]
+	for i, p := range parts[1:] {
+		j := strings.LastIndex(s, p)
+		if i < len(parts)-2 {
+			j = strings.Index(s, p)
+		}
+		if j < 0 {
+			return false
+		}
+		s = s[j+len(p):]
+	}
+	return s == "" || strings.HasSuffix(pattern, "*")
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	if _, _, err := Load(filepath.Join(dir, "none.toml")); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("missing: %v", err)
+	}
+	if _, _, err := Load(dir); err == nil {
+		t.Error("a directory was read")
+	}
+	if _, err := Parse("big", make([]byte, maxFile+1)); err == nil || !strings.Contains(err.Error(), "1 MiB") {
+		t.Errorf("big: %v", err)
+	}
+}
+
+func TestGetKnowsEveryKey(t *testing.T) {
+	c := Default()
+	for _, k := range Keys() {
+		if _, ok := c.Get(k); !ok {
+			t.Errorf("%s", k)
+		}
+	}
+	if v, _ := c.Get("video.fps"); v != 15 {
+		t.Errorf("video.fps is %v", v)
+	}
+	if _, ok := c.Get("video"); ok {
+		t.Error("a table has a value")
+	}
+}
+
+func TestBitsFollowTRTC(t *testing.T) {
+	for _, c := range []struct {
+		v             Video
+		target, least int
+	}{
+		{Video{Resolution: "640x360", FPS: 15}, 900e3, 225e3},
+		{Video{Resolution: "112", FPS: 30}, 2700e3, 675e3},
+		{Video{Resolution: "720p", FPS: 30, Bitrate: 1000, MinBitrate: 300}, 1000e3, 300e3},
+	} {
+		if a, b := c.v.Bits(); a != c.target || b != c.least {
+			t.Errorf("%+v: %d %d", c.v, a, b)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, n := range []string{"anchord.toml", "demo.toml"} {
+		b, err := os.ReadFile(files + n)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("[video]\nfps = \"x\"\n[[video]]\n"))
+	f.Add([]byte("a.b.c = 1\n[a]\nb = 2\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse("f", b)
+		var faults *Faults
+		switch {
+		case err == nil:
+			if len(c.Validate()) > 0 {
+				t.Fatal("passed with faults")
+			}
+			if _, err := toml.Marshal(c); err != nil {
+				t.Fatal(err)
+			}
+		case !errors.As(err, &faults) || len(faults.Faults) == 0 || err.Error() == "":
+			t.Fatalf("%v", err)
+		}
+	})
+}

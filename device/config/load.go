@@ -1,0 +1,212 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// Faults is a file's error: everything that is wrong with it.
+type Faults struct {
+	File   string
+	Faults []Fault
+}
+
+// Error gives a line a fault: file:line:column: key: value: problem.
+func (e *Faults) Error() string {
+	var b strings.Builder
+	for i, f := range e.Faults {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(e.File)
+		if f.Line > 0 {
+			fmt.Fprintf(&b, ":%d:%d", f.Line, f.Column)
+		}
+		b.WriteString(": ")
+		if f.Key != "" {
+			b.WriteString(f.Key + ": ")
+		}
+		if f.Value != "" {
+			fmt.Fprintf(&b, "%q: ", f.Value)
+		}
+		b.WriteString(f.Problem)
+	}
+	return b.String()
+}
+
+// Places are where the file is looked for when none is named.
+func Places() []string { return []string{"/etc/anchord/anchord.toml", "configs/anchord.toml"} }
+
+// maxFile bounds the file: it is written by hand.
+const maxFile = 1 << 20
+
+// Load reads the named file, or the first of Places that there is when path is empty;
+// without any of them the defaults hold and name is "". The error is *Faults when the
+// file is there and wrong.
+func Load(path string) (c Config, name string, err error) {
+	places := []string{path}
+	if path == "" {
+		places = Places()
+	}
+	for _, p := range places {
+		b, err := os.ReadFile(p)
+		if path == "" && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return Default(), p, &Faults{p, []Fault{{Problem: reason(err)}}}
+		}
+		c, err = Parse(p, b)
+		return c, p, err
+	}
+	return Default(), "", nil
+}
+
+func reason(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no such file"
+	case errors.Is(err, fs.ErrPermission):
+		return "the file may not be read by this user: check its owner and mode"
+	}
+	return err.Error()
+}
+
+// Parse reads a file's text on top of the defaults. Its error is *Faults.
+func Parse(name string, b []byte) (Config, error) {
+	c := Default()
+	if len(b) > maxFile {
+		return Default(), &Faults{name, []Fault{{Problem: "larger than 1 MiB: this is not a configuration"}}}
+	}
+	faults := decode(b, &c)
+	if faults == nil {
+		faults = c.Validate()
+	}
+	if len(faults) == 0 {
+		return c, nil
+	}
+	at := places(b)
+	for i, f := range faults {
+		if p, ok := at[f.Key]; ok && f.Line == 0 {
+			faults[i].Line, faults[i].Column = p.line, p.column
+		}
+	}
+	slices.SortStableFunc(faults, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
+	return Default(), &Faults{name, faults}
+}
+
+// decode fills c. Unknown keys and a wrong type are faults; the library stops at the
+// first wrong type, so that key is taken out and the rest is tried again until all are
+// known.
+func decode(b []byte, c *Config) []Fault {
+	var faults []Fault
+	unknown := map[string]bool{}
+	for range 100 {
+		d := toml.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		err := d.Decode(c)
+		var strict *toml.StrictMissingError
+		var one *toml.DecodeError
+		switch {
+		case err == nil:
+			return faults
+		case errors.As(err, &strict):
+			for _, e := range strict.Errors {
+				key := strings.Join(e.Key(), ".")
+				if line, col := e.Position(); !unknown[key] {
+					unknown[key] = true
+					faults = append(faults, Fault{Key: key, Problem: "there is no such key" + nearest(key), Line: line, Column: col})
+				}
+			}
+			return faults
+		case errors.As(err, &one):
+			line, col := one.Position()
+			key := strings.Join(one.Key(), ".")
+			faults = append(faults, Fault{Key: key, Problem: strings.TrimPrefix(one.Error(), "toml: "), Line: line, Column: col})
+			lines := bytes.SplitAfter(b, []byte("\n"))
+			if key == "" || line < 1 || line > len(lines) {
+				return faults // not TOML: nothing more can be said
+			}
+			lines[line-1] = []byte("\n")
+			b = bytes.Join(lines, nil)
+		default:
+			return append(faults, Fault{Problem: err.Error()})
+		}
+	}
+	return faults
+}
+
+type place struct{ line, column int }
+
+// places finds where each key stands.
+func places(b []byte) map[string]place {
+	at := map[string]place{}
+	var p unstable.Parser
+	p.Reset(b)
+	var table []string
+	for p.NextExpression() {
+		e := p.Expression()
+		var key []string
+		where := place{}
+		for k := e.Key(); k.Next(); {
+			n := k.Node()
+			if where.line == 0 {
+				s := p.Shape(n.Raw).Start
+				where = place{s.Line, s.Column}
+			}
+			key = append(key, string(n.Data))
+		}
+		switch e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			table = key
+			at[strings.Join(key, ".")] = where
+		case unstable.KeyValue:
+			at[strings.Join(append(slices.Clone(table), key...), ".")] = where
+		}
+	}
+	return at
+}
+
+// nearest gives " (did you mean …?)" when a known key looks like this one.
+func nearest(key string) string {
+	best, d := "", 4
+	for _, k := range Keys() {
+		if n := distance(key, k); n < d {
+			best, d = k, n
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %s?)", best)
+}
+
+// distance is Levenshtein's.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := last
+			if a[i] != b[j] {
+				d++
+			}
+			last = row[j+1]
+			row[j+1] = min(d, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
