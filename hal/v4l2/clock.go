@@ -1,0 +1,58 @@
+package v4l2
+
+import (
+	"time"
+
+	v4l "github.com/vladimirvivien/go4vl/v4l2"
+
+	"anchord/internal/media"
+)
+
+// far is how old a frame's time stamp may be. It is the bound GStreamer's v4l2src uses
+// (https://gitlab.freedesktop.org/gstreamer/gstreamer/-/blob/main/subprojects/gst-plugins-good/sys/v4l2/gstv4l2src.c).
+const far = 10 * time.Second
+
+// mostGap is the longest gap in sequence numbers that is believed to be lost frames, and
+// not a driver that began to count anew.
+const mostGap = 10000
+
+// clock follows one stream's time stamps and sequence numbers.
+type clock struct {
+	seen bool
+	seq  uint32
+
+	driver media.Time    // the driver's last time stamp
+	lag    time.Duration // from a sane time stamp to the frame's arrival, lately
+	last   media.Time    // what was last given out
+}
+
+// gap gives how many frames were lost in front of the one with that number.
+func (k *clock) gap(seq uint32) uint64 {
+	d := int32(seq - k.seq)
+	first := !k.seen
+	k.seq, k.seen = seq, true
+	if first || d <= 1 || d > mostGap {
+		return 0
+	}
+	return uint64(d - 1)
+}
+
+// captured gives the time at which a frame that arrived at now was captured: the
+// driver's time stamp if it is on our clock and makes sense, and else the arrival less
+// the usual way. ok is false when a time stamp that should have made sense did not.
+// What it gives always rises.
+func (k *clock) captured(b *buffer, now media.Time) (t media.Time, ok bool) {
+	t, ok = media.Time(b.timestamp.Nano()), true
+	switch {
+	case b.flags&v4l.BufFlagTimestampMask != v4l.BufFlagTimestampMonotonic:
+		t = now.Add(-k.lag)
+	case t <= 0 || t > now || now.Sub(t) > far:
+		t, ok = now.Add(-k.lag), false
+	case t <= k.driver: // once: the clock may go on from here
+		k.driver, t, ok = t, now.Add(-k.lag), false
+	default:
+		k.driver, k.lag = t, now.Sub(t)
+	}
+	k.last = max(t, k.last+1)
+	return k.last, ok
+}
