@@ -91,7 +91,7 @@ func newPeer(t testing.TB, build func(*webrtc.MediaEngine, *interceptor.Registry
 	}
 	var set webrtc.SettingEngine
 	set.SetIncludeLoopbackCandidate(true)
-	set.SetIPFilter(nil)
+	set.DisableSRTPReplayProtection(true) // so that tests can drop packets above SRTP and get them again
 	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	set.LoggerFactory = pionLog{slog.New(slog.DiscardHandler)}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(set)).
@@ -193,7 +193,12 @@ func do(t testing.TB, method, url, kind, body string, header http.Header) (*http
 // publisher makes a peer that sends H.264 and Opus; the test writes the packets.
 func publisher(t testing.TB) *peer {
 	t.Helper()
-	p := newPeer(t, nil)
+	return publisherWith(t, nil)
+}
+
+func publisherWith(t testing.TB, build func(*webrtc.MediaEngine, *interceptor.Registry)) *peer {
+	t.Helper()
+	p := newPeer(t, build)
 	p.addTracks()
 	return p
 }
@@ -246,7 +251,12 @@ func (p *peer) addTracks() {
 // viewer makes a peer that keeps all it gets.
 func viewer(t testing.TB) *peer {
 	t.Helper()
-	p := newPeer(t, nil)
+	return viewerWith(t, nil)
+}
+
+func viewerWith(t testing.TB, build func(*webrtc.MediaEngine, *interceptor.Registry)) *peer {
+	t.Helper()
+	p := newPeer(t, build)
 	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeAudio, webrtc.RTPCodecTypeVideo} {
 		if _, err := p.pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 			t.Fatal(err)
