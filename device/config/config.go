@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"anchord/device"
 	"anchord/internal/media"
 	"anchord/internal/trtc"
 )
@@ -135,20 +136,15 @@ func (v Video) Size() media.Size {
 	return media.Size{W: r.W, H: r.H}
 }
 
-// Bits gives the bit rates in bits a second: what the file says, else TRTC's
-// recommendation for live rooms at this size, which is made for 15 frames a second and
-// grows with the square root of the rate beyond.
+// Bits gives the bit rates in bits a second: what the file says, else what is recommended
+// for the size.
 func (v Video) Bits() (target, least int) {
-	target, least = 1000*v.Bitrate, 1000*v.MinBitrate
-	if target == 0 {
-		s := v.Size()
-		target = 1000 * trtc.Nearest(s.W, s.H).LiveKbps
-		if v.FPS > 15 {
-			target = target * (15 + v.FPS) / 30
-		}
+	target, least = device.Recommend(v.Size(), v.FPS)
+	if v.Bitrate != 0 {
+		target, least = 1000*v.Bitrate, 250*v.Bitrate
 	}
-	if least == 0 {
-		least = target / 4
+	if v.MinBitrate != 0 {
+		least = 1000 * v.MinBitrate
 	}
 	return target, min(least, target)
 }

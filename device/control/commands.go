@@ -1,0 +1,239 @@
+package control
+
+import (
+	"context"
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"anchord/device"
+	"anchord/hal"
+	"anchord/internal/media"
+	"anchord/internal/trtc"
+)
+
+// Parts is what commands act on. Each function may be called from any goroutine.
+type Parts struct {
+	Version  string
+	Device   *device.Device                                                              // what is wanted
+	Status   func() Fields                                                               // everything at a glance
+	Room     func() Fields                                                               // how the room stands
+	Camera   func() Fields                                                               // the camera in use
+	Mic      func() Fields                                                               // the microphone in use
+	Video    func() Fields                                                               // what is coded
+	Stats    func() Fields                                                               // counters and latencies
+	Cameras  func(context.Context) ([]hal.Device, error)                                 // what is plugged in
+	Mics     func(context.Context) ([]hal.Device, error)                                 // what is plugged in
+	Snapshot func(ctx context.Context, quality int) (jpeg []byte, s media.Size, e error) // the next picture
+	LogLevel func(level string) (old string)                                             // sets it; "" only asks
+	LogTail  func(lines int) []string                                                    // the newest lines
+}
+
+// Commands gives the table for the parts.
+func Commands(p Parts) Table {
+	var t Table
+	t = append(t, general(p, &t)...)
+	t = append(t, room(p)...)
+	t = append(t, camera(p)...)
+	t = append(t, mic(p)...)
+	t = append(t, video(p)...)
+	return t
+}
+
+type call = func(context.Context, Args) (Fields, error)
+
+// show makes a command's function of one that cannot fail.
+func show(f func() Fields) call {
+	return func(context.Context, Args) (Fields, error) { return f(), nil }
+}
+
+// change makes a command's function of an edit of what is wanted.
+func change(p Parts, edit func(*device.Wanted, Args) error) call {
+	return func(_ context.Context, a Args) (Fields, error) {
+		same, err := p.Device.Change(func(w *device.Wanted) error { return edit(w, a) })
+		if err != nil || !same {
+			return nil, err
+		}
+		return Fields{{"unchanged", true}}, nil
+	}
+}
+
+func general(p Parts, t *Table) Table {
+	return Table{
+		{Name: "version", Help: "Version of the daemon.", Run: show(func() Fields { return Fields{{"version", p.Version}} })},
+		{Name: "status", Help: "How the box stands, at a glance.", Run: show(p.Status)},
+		{Name: "stats", Help: "Counters, and latencies by stage in milliseconds.", Run: show(p.Stats)},
+		{Name: "help", Help: "The commands, or one of them.", Example: `help command="room enter"`,
+			Args: []Arg{{Name: "command", Kind: "word", Optional: true, Help: "a command, or the first word of several"}},
+			Run:  func(_ context.Context, a Args) (Fields, error) { return t.help(a.Word("command")) }},
+		{Name: "snapshot", Help: "Take the next picture. The file itself comes as base64 with data=on; anchorctl snapshot -o FILE writes it.",
+			Args: []Arg{{Name: "quality", Kind: "int", Min: 1, Max: 100, Optional: true, Help: "of the JPEG; 85"},
+				{Name: "data", Kind: "bool", Optional: true, Help: "with the file"}},
+			Run: func(ctx context.Context, a Args) (Fields, error) {
+				q := 85
+				if a.Has("quality") {
+					q = a.Int("quality")
+				}
+				b, s, err := p.Snapshot(ctx, q)
+				if err != nil {
+					return nil, err
+				}
+				f := Fields{{"size", s.String()}, {"bytes", len(b)}}
+				if a.On("data") {
+					f = append(f, Field{"jpeg", base64.StdEncoding.EncodeToString(b)})
+				}
+				return f, nil
+			}},
+		{Name: "log level", Help: "How much is logged, from now until the next start.", Writes: true, Example: "log level debug",
+			Args: []Arg{{Name: "level", Kind: "word", Of: []string{"debug", "info", "warn", "error"}, Optional: true}},
+			Run: func(_ context.Context, a Args) (Fields, error) {
+				old := p.LogLevel(a.Word("level"))
+				return Fields{{"level", p.LogLevel("")}, {"was", old}}, nil
+			}},
+		{Name: "log tail", Help: "The newest lines of the log.",
+			Args: []Arg{{Name: "lines", Kind: "int", Min: 1, Max: 200, Optional: true, Help: "20"}},
+			Run: func(_ context.Context, a Args) (Fields, error) {
+				n := 20
+				if a.Has("lines") {
+					n = a.Int("lines")
+				}
+				return Fields{{"log", p.LogTail(n)}}, nil
+			}},
+	}
+}
+
+func (t Table) help(name string) (Fields, error) {
+	var f Fields
+	for _, c := range t {
+		if name == "" || c.Name == name || strings.HasPrefix(c.Name, name+" ") {
+			f = append(f, Field{c.Name, c.Help})
+			if name != "" {
+				f = append(f, Field{"usage", c.Usage()})
+				for _, a := range c.Args {
+					if a.Help != "" {
+						f = append(f, Field{"  " + a.Name, a.Help})
+					}
+				}
+				if c.Example != "" {
+					f = append(f, Field{"example", c.Example})
+				}
+			}
+		}
+	}
+	if len(f) == 0 {
+		return nil, Errorf(CodeUnknown, "there is no command %s; see help", short(name))
+	}
+	return f, nil
+}
+
+func room(p Parts) Table {
+	return Table{
+		{Name: "room enter", Help: "Be in a room, from now on: the box comes back by itself after every fault.", Writes: true, Example: "room enter id=101 user=cart-7",
+			Args: []Arg{{Name: "id", Kind: "word", Optional: true, Help: "the room: 1 to 4294967294, or up to 64 characters; the last one if not given"},
+				{Name: "user", Kind: "word", Optional: true, Help: "this box's name in it: letters, digits, _ and -; the last one if not given"}},
+			Run: change(p, func(w *device.Wanted, a Args) error {
+				w.Room.In = true
+				if a.Has("id") {
+					w.Room.ID = a.Word("id")
+				}
+				if a.Has("user") {
+					w.Room.User = a.Word("user")
+				}
+				if w.Room.ID == "" || w.Room.User == "" {
+					return Errorf(CodeArgument, "id and user are needed the first time: room enter id=101 user=cart-7")
+				}
+				return nil
+			})},
+		{Name: "room exit", Help: "Be in no room.", Writes: true,
+			Run: change(p, func(w *device.Wanted, _ Args) error { w.Room.In = false; return nil })},
+		{Name: "room show", Help: "How the room stands.", Run: show(p.Room)},
+	}
+}
+
+// devices makes the answer of a list command.
+func devices(list func(context.Context) ([]hal.Device, error), key string) call {
+	return func(ctx context.Context, _ Args) (Fields, error) {
+		ds, err := list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]Fields, len(ds))
+		for i, d := range ds {
+			out[i] = Fields{{"id", d.ID}, {"name", d.Name}, {"node", d.Node}, {"port", d.Port}}
+		}
+		return Fields{{key, out}}, nil
+	}
+}
+
+func camera(p Parts) Table {
+	return Table{
+		{Name: "camera list", Help: "The cameras that are plugged in.", Run: devices(p.Cameras, "camera")},
+		{Name: "camera show", Help: "The camera in use.", Run: show(p.Camera)},
+		{Name: "camera select", Help: "Use this camera, now and whenever it is plugged in.", Writes: true, Example: `camera select "HD Pro Webcam, any"`,
+			Args: []Arg{{Name: "match", Kind: "word", Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there"}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Camera.Match = a.Word("match"); return nil })},
+		{Name: "camera start", Help: "Open the camera, and again whenever it was lost.", Writes: true,
+			Run: change(p, func(w *device.Wanted, _ Args) error { w.Camera.Off = false; return nil })},
+		{Name: "camera stop", Help: "Close the camera: its lamp goes out.", Writes: true,
+			Run: change(p, func(w *device.Wanted, _ Args) error { w.Camera.Off = true; return nil })},
+		{Name: "camera mute", Help: "Send no picture; the camera stays open.", Writes: true, Example: "camera mute on",
+			Args: []Arg{{Name: "state", Kind: "bool"}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Camera.Muted = a.On("state"); return nil })},
+	}
+}
+
+func mic(p Parts) Table {
+	return Table{
+		{Name: "mic list", Help: "The microphones that are plugged in.", Run: devices(p.Mics, "mic")},
+		{Name: "mic show", Help: "The microphone in use.", Run: show(p.Mic)},
+		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Writes: true,
+			Args: []Arg{{Name: "match", Kind: "word", Help: "as for camera select"}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
+		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Writes: true,
+			Run: change(p, func(w *device.Wanted, _ Args) error { w.Mic.Off = false; return nil })},
+		{Name: "mic stop", Help: "Close the microphone.", Writes: true,
+			Run: change(p, func(w *device.Wanted, _ Args) error { w.Mic.Off = true; return nil })},
+		{Name: "mic mute", Help: "Send silence; the microphone stays open.", Writes: true, Example: "mic mute on",
+			Args: []Arg{{Name: "state", Kind: "bool"}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Muted = a.On("state"); return nil })},
+		{Name: "mic volume", Help: "Software gain.", Writes: true, Example: "mic volume 120",
+			Args: []Arg{{Name: "percent", Kind: "int", Min: 0, Max: 150}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Volume = a.Int("percent"); return nil })},
+	}
+}
+
+func video(p Parts) Table {
+	return Table{
+		{Name: "video show", Help: "What is wanted, captured and coded.", Run: show(p.Video)},
+		{Name: "video resolution", Help: "Size of the picture; the camera's nearest is taken. The bit rate becomes TRTC's recommendation.", Writes: true, Example: "video resolution 1280x720",
+			Args: []Arg{{Name: "size", Kind: "word", Help: "1280x720, a TRTC number (112) or a name (720p)"}},
+			Run: change(p, func(w *device.Wanted, a Args) error {
+				r, err := trtc.ParseResolution(a.Word("size"))
+				if err != nil {
+					return Errorf(CodeArgument, "%v", err)
+				}
+				w.Video.Size = media.Size{W: r.W, H: r.H}
+				w.Video.Bitrate, w.Video.MinBitrate = device.Recommend(w.Video.Size, w.Video.FPS)
+				return nil
+			})},
+		{Name: "video fps", Help: "Frames a second.", Writes: true, Example: "video fps 30",
+			Args: []Arg{{Name: "fps", Kind: "int", Min: 1, Max: 60}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Video.FPS = a.Int("fps"); return nil })},
+		{Name: "video bitrate", Help: "Most bits that the picture may take; the network can press it lower.", Writes: true, Example: "video bitrate 1200",
+			Args: []Arg{{Name: "kbps", Kind: "int", Min: 50, Max: 20000, Help: "kbit/s"}},
+			Run: change(p, func(w *device.Wanted, a Args) error {
+				w.Video.Bitrate = 1000 * a.Int("kbps")
+				w.Video.MinBitrate = min(w.Video.MinBitrate, w.Video.Bitrate)
+				return nil
+			})},
+		{Name: "video rotation", Help: "Turn the picture clockwise.", Writes: true, Example: "video rotation 90",
+			Args: []Arg{{Name: "degrees", Kind: "word", Of: []string{"0", "90", "180", "270"}}},
+			Run: change(p, func(w *device.Wanted, a Args) error {
+				w.Video.Rotation = media.Rotation(slices.Index([]string{"0", "90", "180", "270"}, a.Word("degrees")) * 90)
+				return nil
+			})},
+		{Name: "video mirror", Help: "Mirror the picture left to right, for all viewers.", Writes: true, Example: "video mirror on",
+			Args: []Arg{{Name: "state", Kind: "bool"}},
+			Run:  change(p, func(w *device.Wanted, a Args) error { w.Video.Mirror = a.On("state"); return nil })},
+	}
+}

@@ -1,0 +1,129 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Socket serves the text protocol on a Unix socket. Who may use it is a matter of the
+// socket's mode.
+type Socket struct {
+	Path  string
+	Table Table
+	Log   *slog.Logger
+}
+
+// Limits of the socket.
+const (
+	maxConns = 32
+	idleTime = 10 * time.Minute // a client that says nothing for so long is let go
+	writTime = 5 * time.Second  // a client that does not read for so long is let go
+)
+
+// Run serves until ctx ends. It removes a socket that a dead daemon left behind, and
+// refuses a path at which something else is, or at which a daemon answers.
+func (s *Socket) Run(ctx context.Context) error {
+	if err := s.clear(); err != nil {
+		return err
+	}
+	l, err := net.Listen("unix", s.Path)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.Path, err)
+	}
+	defer l.Close()
+	if err := os.Chmod(s.Path, 0o660); err != nil {
+		return fmt.Errorf("set the mode of %s: %w", s.Path, err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	context.AfterFunc(ctx, func() { l.Close() })
+	s.Log.Info("control socket is open", "path", s.Path)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	places := make(chan struct{}, maxConns)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("accept on %s: %w", s.Path, err)
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			fmt.Fprintf(c, "ERR %d %s %d clients are connected already\n", CodeBusy, slug(CodeBusy), maxConns)
+			c.Close()
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-places }()
+			stop := context.AfterFunc(ctx, func() { c.Close() })
+			defer stop()
+			defer c.Close()
+			if err := s.Table.serve(ctx, &patient{c}, &patient{c}); err != nil && ctx.Err() == nil {
+				s.Log.Debug("control client left", "err", err)
+			}
+		})
+	}
+}
+
+// clear makes room for the socket.
+func (s *Socket) clear() error {
+	dir := filepath.Dir(s.Path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the control socket's folder: %w", err)
+	}
+	d, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the control socket's folder: %w", err)
+	}
+	if st, ok := d.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() && st.Uid != 0 {
+		return fmt.Errorf("the control socket's folder %s belongs to another user (%d): choose another in [control] socket", dir, st.Uid)
+	}
+	f, err := os.Lstat(s.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at the control socket: %w", err)
+	case f.Mode()&fs.ModeSocket == 0:
+		return fmt.Errorf("%s is there and is not a socket: move it away, or choose another path in [control] socket", s.Path)
+	}
+	if c, err := net.DialTimeout("unix", s.Path, time.Second); err == nil {
+		c.Close()
+		return fmt.Errorf("another daemon answers on %s: stop it, or choose another path in [control] socket", s.Path)
+	}
+	if err := os.Remove(s.Path); err != nil {
+		return fmt.Errorf("remove the dead control socket: %w", err)
+	}
+	return nil
+}
+
+// patient gives each read and write its deadline.
+type patient struct{ net.Conn }
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(idleTime)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.SetWriteDeadline(time.Now().Add(writTime)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Write(b)
+}

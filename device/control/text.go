@@ -1,0 +1,153 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// callTime is how long a command may take.
+const callTime = 10 * time.Second
+
+// answer gives the lines that answer one line of the text protocol, and nothing for an
+// empty line. A line that begins with { is a JSON request and has one JSON line for an
+// answer.
+func (t Table) answer(ctx context.Context, line []byte) []byte {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if line[0] == '{' {
+		return append(t.answerJSON(ctx, line), '\n')
+	}
+	tag, text := "", string(line)
+	if text[0] == '@' {
+		tag, text, _ = strings.Cut(text, " ")
+		if len(tag) > 33 || Quote(tag) != tag {
+			return []byte(fmt.Sprintf("ERR %d %s a tag is @ and up to 32 characters\n", CodeSyntax, slug(CodeSyntax)))
+		}
+		tag += " "
+	}
+	var b bytes.Buffer
+	words, err := split(text)
+	var f Fields
+	if err == nil {
+		f, err = t.call(ctx, words)
+	}
+	if err != nil {
+		e := errorOf(err)
+		fmt.Fprintf(&b, "%sERR %d %s %s\n", tag, e.Code, slug(e.Code), Clean(e.Message))
+		return b.Bytes()
+	}
+	writeFields(&b, tag, "", f)
+	b.WriteString(tag + "OK\n")
+	return b.Bytes()
+}
+
+// writeFields writes "key: value" lines; what is nested has dotted keys, and elements of
+// lists are numbered from 1.
+func writeFields(b *bytes.Buffer, tag, prefix string, f Fields) {
+	for _, x := range f {
+		switch v := x.Value.(type) {
+		case Fields:
+			writeFields(b, tag, prefix+x.Key+".", v)
+		case []Fields:
+			for i, e := range v {
+				writeFields(b, tag, fmt.Sprintf("%s%s.%d.", prefix, x.Key, i+1), e)
+			}
+		case []string:
+			for _, s := range v {
+				fmt.Fprintf(b, "%s%s%s: %s\n", tag, prefix, x.Key, Clean(s))
+			}
+		case float64:
+			fmt.Fprintf(b, "%s%s%s: %.4g\n", tag, prefix, x.Key, v)
+		case bool:
+			fmt.Fprintf(b, "%s%s%s: %s\n", tag, prefix, x.Key, map[bool]string{true: "yes", false: "no"}[v])
+		default:
+			fmt.Fprintf(b, "%s%s%s: %s\n", tag, prefix, x.Key, Clean(fmt.Sprint(v)))
+		}
+	}
+}
+
+// reply is a JSON answer.
+type reply struct {
+	ID     json.RawMessage `json:"id,omitempty"`
+	OK     bool            `json:"ok"`
+	Result Fields          `json:"result,omitempty"`
+	Error  *replyError     `json:"error,omitempty"`
+}
+
+type replyError struct {
+	Code    int    `json:"code"`
+	Slug    string `json:"slug"`
+	Message string `json:"message"`
+}
+
+// answerJSON answers one JSON request, without a line's end.
+func (t Table) answerJSON(ctx context.Context, line []byte) []byte {
+	var q Request
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	err := d.Decode(&q)
+	if err == nil && d.More() {
+		err = errors.New("something follows the request")
+	}
+	var f Fields
+	if err != nil {
+		q.ID = nil
+		err = Errorf(CodeSyntax, `not a request like {"id":1,"cmd":"status"}: %v`, err)
+	} else {
+		var words []word
+		if words, err = q.words(); err == nil {
+			f, err = t.call(ctx, words)
+		}
+	}
+	r := reply{ID: q.ID, OK: err == nil, Result: f}
+	if err != nil {
+		e := errorOf(err)
+		r.Result, r.Error = nil, &replyError{e.Code, slug(e.Code), Clean(e.Message)}
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		return []byte(fmt.Sprintf(`{"ok":false,"error":{"code":%d,"slug":"internal","message":"the answer cannot be written"}}`, CodeInternal))
+	}
+	return b
+}
+
+// serve talks the text protocol until r ends. A line that is too long is thrown away up
+// to its end and answered with one error.
+func (t Table) serve(ctx context.Context, r io.Reader, w io.Writer) error {
+	br := bufio.NewReaderSize(r, MaxLine+2)
+	for ctx.Err() == nil {
+		line, err := br.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			for errors.Is(err, bufio.ErrBufferFull) {
+				_, err = br.ReadSlice('\n')
+			}
+			line = nil
+			if _, e := fmt.Fprintf(w, "ERR %d %s a line has at most %d bytes\n", CodeTooLong, slug(CodeTooLong), MaxLine); e != nil {
+				return e
+			}
+		}
+		if out := t.answer(ctx, line); len(out) > 0 {
+			if _, e := w.Write(out); e != nil {
+				return e
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+	}
+	return ctx.Err()
+}
