@@ -42,6 +42,9 @@ type driver struct {
 	mapped   int
 	streams  bool
 	rd, wr   *os.File
+	fd       int
+	one      [1]byte
+	scratch  buffer
 	opened   bool
 	closed   int
 	calls    []string
@@ -212,8 +215,7 @@ func (d *driver) dequeue(b *buffer) unix.Errno {
 	if len(d.done) == 0 {
 		return unix.EAGAIN
 	}
-	var one [1]byte
-	_, _ = unix.Read(int(d.rd.Fd()), one[:])
+	_, _ = unix.Read(d.fd, d.one[:])
 	*b, d.done = d.done[0], d.done[1:]
 	return 0
 }
@@ -223,6 +225,7 @@ func (d *driver) file() *os.File {
 	if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 		panic(err)
 	}
+	d.fd = p[0]
 	d.rd, d.wr = os.NewFile(uintptr(p[0]), "poll"), os.NewFile(uintptr(p[1]), "wake")
 	return d.rd
 }
@@ -243,22 +246,24 @@ func (d *driver) deliver(t *testing.T, f func(b *buffer, bytes []byte)) {
 	if len(d.queued) == 0 {
 		t.Fatal("the driver has no buffer")
 	}
-	var b buffer
+	b := &d.scratch
 	b.reset(d.queued[0])
 	d.queued = d.queued[1:]
 	b.sequence, b.flags, b.bytesused = d.sequence, v4l.BufFlagTimestampMonotonic, d.fmt.SizeImage
 	d.sequence++
 	b.timestamp = unix.NsecToTimeval(int64(max(media.Now()-2000, d.stamp+1000)))
 	if f != nil {
-		f(&b, d.bufs[b.index])
+		f(b, d.bufs[b.index])
 	}
-	d.done = append(d.done, b)
+	d.done = append(d.done, *b)
 	d.mu.Unlock()
 	d.wake()
 }
 
 // wake makes the poller look.
-func (d *driver) wake() { _, _ = d.wr.Write([]byte{0}) }
+func (d *driver) wake() { _, _ = d.wr.Write(wakeup) }
+
+var wakeup = []byte{0}
 
 func (d *driver) set(name string, err error) {
 	d.mu.Lock()
