@@ -1,7 +1,10 @@
 // What every browser program here needs: arguments, Chromium, the viewer page, one line of JSON at the end.
 
 import { chromium } from 'playwright-core';
-import { existsSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 // args reads --name value and --flag from the command line; numbers stay text.
 export function args(defaults) {
@@ -20,9 +23,15 @@ export function args(defaults) {
 // run calls the program and prints its result as one line of JSON: exit status 0 when result.ok, else 1. Whatever
 // happens the browser is closed, also on SIGTERM.
 export async function run(program) {
-  let browser;
-  const launch = async (more) => (browser = await open(more));
-  const close = async () => { await browser?.close().catch(() => {}); };
+  let browser, sink;
+  const launch = async (more = {}) => {
+    if (more.sound) sink = await speaker();
+    return (browser = await open({ ...more, env: sink?.env }));
+  };
+  const close = async () => {
+    await browser?.close().catch(() => {});
+    await sink?.close();
+  };
   for (const s of ['SIGTERM', 'SIGINT']) process.on(s, () => close().finally(() => process.exit(1)));
   let result;
   try {
@@ -34,15 +43,41 @@ export async function run(program) {
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(result.ok ? 0 : 1));
 }
 
-async function open({ autoplay = true, extra = [] } = {}) {
+// speaker starts a sound server of the browser's own with a sink that goes nowhere. Without one Chromium plays into a
+// stand-in that loses time whenever the machine is busy, so that the sound falls behind the picture by itself.
+async function speaker() {
+  const dir = mkdtempSync(join(tmpdir(), 'anchord-speaker-'));
+  const socket = join(dir, 'native');
+  const env = { ...process.env, HOME: dir, XDG_RUNTIME_DIR: dir, XDG_CONFIG_HOME: dir, PULSE_SERVER: `unix:${socket}`, PULSE_RUNTIME_PATH: dir };
+  const child = spawn('pulseaudio', [
+    '-n', '--daemonize=no', '--use-pid-file=no', '--exit-idle-time=-1', '--disallow-exit', '--log-level=error', '--high-priority=yes',
+    '-L', 'module-null-sink sink_name=nowhere', '-L', `module-native-protocol-unix socket=${socket} auth-anonymous=1`,
+  ], { env, stdio: ['ignore', 'ignore', 'ignore'] });
+  const gone = new Promise((done) => { child.once('exit', done); child.once('error', done); });
+  const close = async () => {
+    child.kill();
+    await gone;
+    rmSync(dir, { recursive: true, force: true });
+  };
+  for (let n = 0; !existsSync(socket); n++) {
+    if (n > 200 || child.exitCode !== null || child.pid === undefined) {
+      await close();
+      throw new Error('the sound server for the browser did not start: apt-get install pulseaudio');
+    }
+    await new Promise((r) => setTimeout(r, 25));
+  }
+  return { env, close };
+}
+
+async function open({ autoplay = true, extra = [], env } = {}) {
   const path = process.env.CHROMIUM || '/usr/bin/chromium';
   if (!existsSync(path)) throw new Error(`${path} is missing: apt-get install chromium, or set CHROMIUM`);
   return chromium.launch({
-    executablePath: path,
+    executablePath: path, env,
     handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
     args: [
       '--headless', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync', '--mute-audio',
+      '--disable-component-update', '--disable-sync', ...(env ? [] : ['--mute-audio']),
       '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
       ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
       autoplay ? '--autoplay-policy=no-user-gesture-required' : '--autoplay-policy=user-gesture-required',

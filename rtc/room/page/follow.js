@@ -47,7 +47,7 @@ export function follow({ url, headers, onopen, onclose, onevent }) {
     onopen();
     const reader = res.body.getReader();
     const text = new TextDecoder();
-    const deaf = setInterval(() => { if (beats && performance.now() - heard > 20000) abort.abort(); }, 2000);
+    const deaf = setInterval(() => { if (beats && performance.now() - heard > 40000) abort.abort(); }, 2000);
     let rest = '', name = '', data = [];
     try {
       for (;;) {

@@ -29,12 +29,18 @@ export function tile({ user, onplay, onbig }) {
     last.width = video.videoWidth; last.height = video.videoHeight;
     last.getContext('2d').drawImage(video, 0, 0);
     last.hidden = false;
+    root.classList.add('kept');
+  }
+
+  function forget() {
+    last.hidden = true;
+    last.width = last.height = 0; // gives the memory back
+    root.classList.remove('kept');
   }
 
   function fresh() {
     shown = true;
-    last.hidden = true;
-    last.width = last.height = 0; // gives the memory back
+    forget();
     root.classList.remove('blank');
   }
 
@@ -55,7 +61,8 @@ export function tile({ user, onplay, onbig }) {
       whenFresh(stream);
       onplay(video);
     },
-    // say puts words over the picture: {text, dim, busy}, or null for none; camera and mic say what is off.
+    // say puts words over the picture: {text, short (without time), dim, busy}, or null for none; camera and mic say
+    // what is on.
     say(what, camera, mic) {
       const t = what ? what.text : '';
       box.hidden = !t;
@@ -65,14 +72,18 @@ export function tile({ user, onplay, onbig }) {
       root.classList.toggle('quiet', !mic);
       face.hidden = camera || !!(what && what.dim && shown);
       root.classList.toggle('blank', !shown || (!camera && !(what && what.dim)));
-      if (!camera && !what) { last.hidden = true; }
+      if (!camera && !(what && what.dim)) forget();
       if (performance.now() > voice) root.classList.remove('speaking');
-      const label = `${user}, ${t || words.live}${mic ? '' : ', ' + words.micOff}`;
-      if (!(what && what.counts) || !told) if (label !== told) root.setAttribute('aria-label', (told = label));
+      // Who listens is not told the seconds as they pass.
+      const label = `${user}, ${(what && what.short) || t || words.live}${mic ? '' : ', ' + words.micOff}`;
+      if (label !== told) root.setAttribute('aria-label', (told = label));
     },
-    // speaks marks the voice for as long as the next report may take.
+    // speaks takes a level of 0 (-60 dB and less) to 100, told five times a second while there is sound: from -45 dB on it
+    // is taken for a voice, which lasts over the pauses between words.
     speaks(level) {
-      voice = level > 0.02 ? performance.now() + 2500 : 0;
+      if (level > 25) voice = performance.now() + 900;
+      else if (performance.now() < voice) return;
+      else voice = 0;
       root.classList.toggle('speaking', voice > 0);
     },
     state(name) { root.dataset.state = name; },

@@ -35,16 +35,17 @@ function readable(s) {
 function add(user, audio, video) {
   let a = anchors.get(user);
   if (a) return a;
-  a = { user, audio, video, lostAt: 0, missing: 0, state: 'opening' };
+  a = { user, audio, video, lostAt: 0, missing: 0, unsureAt: -1e9, state: 'opening' };
   const t = (a.tile = tile({ user, onplay: play, onbig: () => big(t.root) }));
   a.watch = watch({
     url: `${base}/whep/${room}/${encodeURIComponent(user)}?viewer=${me}`,
     headers,
-    expects: () => !a.lostAt && (a.audio || a.video),
+    expects: () => !a.lostAt && (a.audio || a.video || unsure(a)),
     onmedia: (s) => t.show(s),
     onchange: draw,
   });
   anchors.set(user, a);
+  closed = false;
   $('wall').append(t.root);
   return a;
 }
@@ -71,6 +72,9 @@ function find(a) {
   if (a.lostAt) { a.lostAt = 0; say(words.back(a.user)); }
 }
 
+// unsure: the server has just found this anchor and may not have heard from its camera and microphone yet.
+const unsure = (a) => performance.now() - a.unsureAt < 2500;
+
 const is = (v, otherwise) => (typeof v === 'boolean' ? v : otherwise);
 
 function snapshot(d) {
@@ -82,6 +86,7 @@ function snapshot(d) {
     const old = anchors.get(one.user);
     const a = add(one.user, is(one.audio, true), is(one.video, true));
     a.audio = is(one.audio, true); a.video = is(one.video, true);
+    if (!a.audio && !a.video) a.unsureAt = performance.now();
     if (one.state === 'lost') lose(a, since(one.since)); else find(a);
     if (old && !a.lostAt) a.watch.look(150, false);
   }
@@ -125,9 +130,9 @@ const on = {
     if (d.state === 'lost') lose(a, 0);
     else if (d.state === 'live') { find(a); a.watch.look(600, true); }
   },
-  video(d, a) { if (a) { a.video = d.available === true; if (a.video) a.watch.look(900, true); } },
+  video(d, a) { if (a) { a.unsureAt = -1e9; a.video = d.available === true; if (a.video) a.watch.look(900, true); } },
   audio(d, a) { if (a) { a.audio = d.available === true; if (a.audio) a.watch.look(900, true); } },
-  speaking(d, a) { if (a && !a.lostAt) a.tile.speaks(d.level > 1 ? d.level / 100 : d.level); },
+  speaking(d, a) { if (a && !a.lostAt) a.tile.speaks(d.level); },
   dissolve() {
     for (const u of [...anchors.keys()]) remove(u);
     closed = true;
@@ -152,7 +157,7 @@ function connect() {
   stream = follow({
     url: `${base}/rooms/${room}/events?viewer=${me}`,
     headers,
-    onopen() { setLink('open'); everOpen = true; closed = false; },
+    onopen() { setLink('open'); everOpen = true; },
     onclose(status) {
       if (status === 401 || status === 403) setLink('refused');
       else if (status === 400) setLink('bad');
@@ -173,11 +178,12 @@ function over(a) {
   const quiet = a.watch.quiet();
   const t = (ms) => words.time(Math.max(1, Math.round(ms / 1000)));
   if (a.watch.refused) return ['refused', { text: words.refused(a.user), dim: true }];
-  if (quiet > 0 && link !== 'open' && everOpen && a.watch.pc) return ['away', { text: words.away(t(performance.now() - linkSince)), dim: true, busy: true, counts: true }];
-  if (a.lostAt) return ['lost', { text: words.lost(a.user, t(performance.now() - a.lostAt)), dim: true, busy: true, counts: true }];
+  if (quiet > 0 && link !== 'open' && everOpen && a.watch.pc) return ['away', { text: words.away(t(performance.now() - linkSince)), short: words.reconnecting, dim: true, busy: true }];
+  if (a.lostAt) return ['lost', { text: words.lost(a.user, t(performance.now() - a.lostAt)), short: words.lostShort(a.user), dim: true, busy: true }];
   if (!a.watch.pc) return ['opening', { text: words.opening(a.user), busy: true, dim: a.tile.shown }];
-  if (!a.video) return ['off', { text: a.audio ? words.cameraOff : words.bothOff }];
-  if (quiet > 0) return ['stalled', { text: words.stalled(a.user, t(quiet)), dim: true, busy: true, counts: true }];
+  if (unsure(a) && (quiet > 0 || !a.tile.shown)) return ['opening', { text: words.opening(a.user), busy: true, dim: true }];
+  if (!a.video && !unsure(a)) return ['off', { text: a.audio ? words.cameraOff : words.bothOff }];
+  if (quiet > 0) return ['stalled', { text: words.stalled(a.user, t(quiet)), short: words.reconnecting, dim: true, busy: true }];
   if (!a.tile.shown) return ['opening', { text: words.opening(a.user), busy: true }];
   return ['live', null];
 }
@@ -188,7 +194,7 @@ function draw() {
     if (state !== 'live' && state !== 'off' && a.state === 'live') a.tile.keep();
     a.state = state;
     a.tile.state(state);
-    a.tile.say(what, a.video, a.audio);
+    a.tile.say(what, a.video || unsure(a), a.audio || unsure(a));
     a.tile.tell(a.watch.facts);
   }
   document.documentElement.dataset.link = link;
