@@ -137,7 +137,7 @@ var turns = []media.Turn{{}, {Rotation: 90}, {Rotation: 180}, {Rotation: 270},
 	{Mirror: true}, {Rotation: 90, Mirror: true}, {Rotation: 180, Mirror: true}, {Rotation: 270, Mirror: true}}
 
 func TestConvertTurnsAndConverts(t *testing.T) {
-	sizes := []media.Size{{W: 64, H: 48}, {W: 33, H: 47}, {W: 46, H: 31}, {W: 640, H: 362}}
+	sizes := []media.Size{{W: 64, H: 48}, {W: 33, H: 47}, {W: 46, H: 31}, {W: 160, H: 122}}
 	var c Converter
 	defer c.Close()
 	for _, from := range []media.PixelFormat{media.YU12, media.NV12, media.YUYV, media.MJPG} {
