@@ -53,6 +53,13 @@ func newFilm(s media.Size, noise int) *film {
 
 // next draws the next picture, stamped 33 ms after the last.
 func (m *film) next() *media.Frame {
+	m.draw()
+	m.k++
+	m.f.Marks[media.Captured] += media.Time(33333 * time.Microsecond)
+	return m.f
+}
+
+func (m *film) draw() {
 	w, h := m.f.Size.W, m.f.Size.H
 	for y := range h {
 		line := m.f.Planes[0][y*m.f.Stride[0]:][:w]
@@ -76,9 +83,6 @@ func (m *film) next() *media.Frame {
 			}
 		}
 	}
-	m.k++
-	m.f.Marks[media.Captured] += media.Time(33333 * time.Microsecond)
-	return m.f
 }
 
 func abs(n int) int { return max(n, -n) }

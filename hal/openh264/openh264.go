@@ -78,6 +78,8 @@ func (e Encoders) Open(ctx context.Context, c hal.VideoConfig) (hal.VideoEncoder
 		return nil, c, fmt.Errorf("open openh264: size %s: larger than H.264 level 5.2 allows: %w", s, hal.ErrUnsupported)
 	case c.Bitrate <= 0:
 		return nil, c, fmt.Errorf("open openh264: bit rate %d is not positive: %w", c.Bitrate, hal.ErrUnsupported)
+	case c.Rate.Float() <= 0:
+		return nil, c, fmt.Errorf("open openh264: frame rate %d/%d is not positive: %w", c.Rate.Num, c.Rate.Den, hal.ErrUnsupported)
 	}
 	c.Rate = clip(c.Rate)
 	l := fit(s, max(c.Rate.Float(), usualFPS), 2*min(c.Bitrate, top.bitrate/2))
@@ -119,8 +121,6 @@ func (e Encoders) threads(c hal.VideoConfig) int {
 // clip brings a frame rate into what the library knows.
 func clip(r media.Rate) media.Rate {
 	switch f := r.Float(); {
-	case f <= 0:
-		return media.FPS(usualFPS)
 	case f < 1:
 		return media.FPS(1)
 	case f > maxFPS:
@@ -245,13 +245,16 @@ func (e *encoder) check(f *media.Frame) error {
 }
 
 // SetRate changes bit rate and frame rate; see hal.VideoEncoder. The bit rate stays within
-// what the level of the stream allows.
+// what the level of the stream allows; a frame rate that is not known changes nothing.
 func (e *encoder) SetRate(bitrate int, r media.Rate) (granted int, err error) {
 	if e.c == nil {
 		return 0, fmt.Errorf("set bit rate: openh264 is closed: %w", hal.ErrStopped)
 	}
 	if bitrate <= 0 {
 		return e.config.Bitrate, fmt.Errorf("set bit rate: %d is not positive", bitrate)
+	}
+	if r.Float() <= 0 {
+		r = e.config.Rate
 	}
 	if r = clip(r); r != e.config.Rate {
 		if code := C.oh_fps(e.c, C.float(r.Float())); code != 0 {

@@ -176,6 +176,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"larger than", func(c *hal.VideoConfig) { c.Input.Size = media.Size{W: 16384, H: 16} }},
 		{"can take YU12 only", func(c *hal.VideoConfig) { c.Input.Pixel = media.NV12 }},
 		{"not positive", func(c *hal.VideoConfig) { c.Bitrate = 0 }},
+		{"not positive", func(c *hal.VideoConfig) { c.Rate = media.Rate{} }},
+		{"not positive", func(c *hal.VideoConfig) { c.Rate = media.Rate{Num: -30, Den: 1} }},
 	} {
 		c := config(media.Size{W: 640, H: 360}, 1e6)
 		x.do(&c)
