@@ -79,7 +79,12 @@ func New(c Config) (*Signaller, error) {
 }
 
 // Publish posts the offer. Its error is an *rtc.Refused when the room said no.
-func (s *Signaller) Publish(ctx context.Context, offer string) (rtc.Call, error) {
+func (s *Signaller) Publish(ctx context.Context, offer string) (_ rtc.Call, err error) {
+	defer func() {
+		if err != nil {
+			s.client.CloseIdleConnections()
+		}
+	}()
 	// A connection of an earlier session may be dead without a word; a new one is known
 	// to be good or bad within the connect time-out.
 	s.client.CloseIdleConnections()

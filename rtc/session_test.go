@@ -1,0 +1,652 @@
+package rtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"anchord/internal/media"
+	"anchord/internal/trtc"
+)
+
+// world is a room without a network: it can be killed, muted and made to refuse.
+type world struct {
+	mu     sync.Mutex
+	dead   bool          // connections are refused, media stops
+	mute   bool          // nothing comes back
+	noICE  bool          // answers, but no media gets through
+	refuse error         // what Publish says
+	cannot bool          // restart ICE
+	slow   time.Duration // of answers
+	calls  []*worldCall
+	ways   []*worldWay
+	tries  []time.Time
+	rooms  []string
+
+	notices []string
+	states  []string
+	s       *Session
+	demand  media.Demand
+}
+
+type worldCall struct {
+	w      *world
+	events chan Event
+	ended  int
+}
+
+type worldWay struct {
+	w      *world
+	say    func(kind)
+	closed int
+	up     bool
+	quiet  bool
+}
+
+func (w *world) Publish(ctx context.Context, offer string) (Call, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries = append(w.tries, time.Now())
+	if d := w.slow; d > 0 || w.mute {
+		if w.mute {
+			d = time.Hour
+		}
+		w.mu.Unlock()
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+		w.mu.Lock()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	switch {
+	case w.dead:
+		return nil, fmt.Errorf("enter the room: %w", syscall.ECONNREFUSED)
+	case w.refuse != nil:
+		return nil, w.refuse
+	}
+	c := &worldCall{w: w, events: make(chan Event, 8)}
+	w.calls = append(w.calls, c)
+	return c, nil
+}
+
+func (c *worldCall) Answer() string                                   { return "v=0" }
+func (c *worldCall) ICEServers() []ICEServer                          { return nil }
+func (c *worldCall) Trickle(context.Context, []Candidate, bool) error { return nil }
+func (c *worldCall) Events() <-chan Event                             { return c.events }
+func (c *worldCall) Restart(context.Context, string) (string, error)  { return "", nil }
+func (c *worldCall) Hangup(ctx context.Context) error {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.ended++
+	close(c.events)
+	return nil
+}
+
+func (y *worldWay) Offer(context.Context) (string, error) { return "offer", nil }
+func (y *worldWay) Path() string                          { return "" }
+func (y *worldWay) Answer(_ context.Context, c Call) error {
+	y.w.mu.Lock()
+	defer y.w.mu.Unlock()
+	if y.up = !y.w.noICE; y.up {
+		time.AfterFunc(50*time.Millisecond, func() { y.say(evHeard); y.say(evUp) })
+	}
+	return nil
+}
+
+func (y *worldWay) Restart(ctx context.Context, c Call) error {
+	y.w.mu.Lock()
+	defer y.w.mu.Unlock()
+	switch {
+	case y.w.dead:
+		return syscall.ECONNREFUSED
+	case y.w.cannot:
+		return ErrNoRestart
+	case y.w.mute:
+		y.w.mu.Unlock()
+		<-ctx.Done()
+		y.w.mu.Lock()
+		return ctx.Err()
+	}
+	y.quiet = false
+	time.AfterFunc(50*time.Millisecond, func() { y.say(evHeard) })
+	return nil
+}
+
+func (y *worldWay) Close() {
+	y.w.mu.Lock()
+	defer y.w.mu.Unlock()
+	y.closed++
+	y.up = false
+}
+
+// lose makes every connection quiet, as after quietAfter without a packet.
+func (w *world) lose() {
+	w.mu.Lock()
+	ways := append([]*worldWay(nil), w.ways...)
+	w.mu.Unlock()
+	for _, y := range ways {
+		y.w.mu.Lock()
+		on := y.up && !y.quiet
+		y.quiet = y.quiet || on
+		y.w.mu.Unlock()
+		if on {
+			y.say(evQuiet)
+		}
+	}
+}
+
+// back makes quiet connections heard again.
+func (w *world) back() {
+	w.mu.Lock()
+	ways := append([]*worldWay(nil), w.ways...)
+	w.mu.Unlock()
+	for _, y := range ways {
+		y.w.mu.Lock()
+		on := y.up && y.quiet
+		y.quiet = y.quiet && !on
+		y.w.mu.Unlock()
+		if on {
+			y.say(evHeard)
+		}
+	}
+}
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func newWorld() *world {
+	w := &world{}
+	w.s = New(Config{
+		Dial:   func(t Target) (Signaller, error) { w.set(func() { w.rooms = append(w.rooms, t.Room) }); return w, nil },
+		Demand: &w.demand,
+		OnEvent: func(n Notice) {
+			w.set(func() { w.notices = append(w.notices, fmt.Sprintf("%s %d", n.Name, n.Result)) })
+		},
+		OnState: func(from, to State, why string) {
+			w.set(func() { w.states = append(w.states, fmt.Sprintf("%s>%s", from, to)) })
+			if why == "" {
+				panic("a change of state without a reason")
+			}
+		},
+	})
+	w.s.open = func(_ []ICEServer, say func(kind)) (way, error) {
+		y := &worldWay{w: w, say: say}
+		w.set(func() { w.ways = append(w.ways, y) })
+		return y, nil
+	}
+	return w
+}
+
+func room(id string) Target {
+	return Target{Address: Address{Scheme: Embedded}, Room: id, User: "cart-7"}
+}
+
+// live runs the session in a bubble of time while f acts on it, and checks what is
+// left behind.
+func live(t *testing.T, f func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := w.s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		f(t, w)
+		cancel()
+		wg.Wait()
+		synctest.Wait()
+		w.leftNothing(t)
+	})
+}
+
+func (w *world) leftNothing(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, c := range w.calls {
+		if c.ended != 1 {
+			t.Errorf("call %d of %d was hung up %d times", i, len(w.calls), c.ended)
+		}
+	}
+	for i, y := range w.ways {
+		if y.closed != 1 {
+			t.Errorf("connection %d of %d was closed %d times", i, len(w.ways), y.closed)
+		}
+	}
+	if st := w.demand.Wish(); st.Subscribed {
+		t.Errorf("still wanted upstream: %+v", st)
+	}
+	if w.s.status.State != Idle {
+		t.Errorf("state %s after Run", w.s.status.State)
+	}
+}
+
+func (w *world) mustBe(t *testing.T, want State) {
+	t.Helper()
+	synctest.Wait()
+	if got := w.s.State(); got != want {
+		t.Fatalf("state %s, want %s (%v)", got, want, w.s.Stats().Err)
+	}
+}
+
+func (w *world) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.notices
+	w.notices = nil
+	return n
+}
+
+func TestEnterAndExit(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		w.mustBe(t, Idle)
+		if err := w.s.Enter(room("101")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		w.mustBe(t, In)
+		if st := w.s.Stats(); st.Err != nil || st.Entered.IsZero() || st.Target.Room != "101" || !st.Wanted {
+			t.Errorf("%+v", st)
+		}
+		_ = w.s.Enter(room("101")) // changes nothing
+		time.Sleep(time.Second)
+		w.s.Exit()
+		w.s.Exit()
+		time.Sleep(time.Second)
+		w.mustBe(t, Idle)
+		if got := fmt.Sprint(w.take()); got != "[onEnterRoom 50 onExitRoom 0]" {
+			t.Error(got)
+		}
+		if got := strings.Join(w.states, " "); got != "idle>entering entering>in in>exiting exiting>idle" {
+			t.Error(got)
+		}
+		for _, bad := range []Target{{}, {Address: Address{Scheme: Embedded}, Room: "0", User: "a"}, {Address: Address{Scheme: Embedded}, Room: "1", User: "a b"}} {
+			if err := w.s.Enter(bad); err == nil {
+				t.Errorf("%v was taken", bad)
+			}
+		}
+		w.mustBe(t, Idle)
+	})
+}
+
+func TestAnotherRoom(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		_ = w.s.Enter(room("1"))
+		time.Sleep(time.Second)
+		_ = w.s.Enter(room("2"))
+		time.Sleep(time.Second)
+		w.mustBe(t, In)
+		if got := fmt.Sprint(w.rooms, w.take()); got != "[1 2] [onEnterRoom 50 onExitRoom 0 onEnterRoom 50]" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestTheTimelineOfALongOutage(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		_ = w.s.Enter(room("1"))
+		time.Sleep(time.Second)
+		w.take()
+		w.set(func() { w.dead = true })
+		lost := time.Now().Add(-quietAfter)
+		w.lose()
+		w.mustBe(t, Recovering)
+		for _, step := range []struct {
+			at   time.Duration
+			want string
+		}{{7900 * time.Millisecond, "[]"}, {8 * time.Second, "[onConnectionLost 0]"}, {10 * time.Second, "[]"}, {11 * time.Second, "[onTryToReconnect 0]"},
+			{34 * time.Second, "[]"}, {35 * time.Second, "[onTryToReconnect 0]"}, {59 * time.Second, "[onTryToReconnect 0]"}} {
+			time.Sleep(time.Until(lost.Add(step.at)))
+			synctest.Wait()
+			if got := fmt.Sprint(w.take()); got != step.want {
+				t.Errorf("at %v: %s, want %s", step.at, got, step.want)
+			}
+		}
+		time.Sleep(time.Until(lost.Add(30*time.Minute - time.Second)))
+		if got := len(w.take()); got != 72 { // (1799-59)/24
+			t.Errorf("%d more tries were told", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := fmt.Sprint(w.take()); got != "[onError -3301]" {
+			t.Error(got)
+		}
+		time.Sleep(24 * time.Hour)
+		if got := fmt.Sprint(w.take()); got != "[]" {
+			t.Error(got)
+		}
+		w.mustBe(t, Recovering)
+		w.set(func() { w.dead = false })
+		time.Sleep(1100 * time.Millisecond)
+		w.mustBe(t, In)
+		got := w.take()
+		if len(got) != 1 || !strings.HasPrefix(got[0], "onEnterRoom ") {
+			t.Errorf("%q", got)
+		}
+		// The tries themselves: each half to whole second.
+		for i, at := range w.tries[2:100] {
+			if d := at.Sub(w.tries[i+1]); d < 500*time.Millisecond || d > time.Second {
+				t.Fatalf("try %d came after %v", i, d)
+			}
+		}
+	})
+}
+
+func TestRecovery(t *testing.T) {
+	for name, c := range map[string]struct {
+		break_ func(w *world)
+		mend   func(w *world)
+		within time.Duration // from the mending
+		told   string
+	}{
+		"back by itself":     {func(w *world) { w.mute = true }, func(w *world) { w.mute = false; go w.back() }, 10 * time.Millisecond, "[onConnectionLost 0 onConnectionRecovery 0]"},
+		"server restarted":   {func(w *world) { w.dead = true }, func(w *world) { w.dead = false }, 1100 * time.Millisecond, "[onConnectionLost 0 onConnectionRecovery 0]"},
+		"server gone silent": {func(w *world) { w.mute = true; w.cannot = true }, func(w *world) { w.mute = false }, answerWithin + 1100*time.Millisecond, "[onConnectionLost 0 onConnectionRecovery 0]"},
+		"no path for a time": {func(w *world) { w.noICE = true; w.cannot = true }, func(w *world) { w.noICE = false }, connectWithin + 1100*time.Millisecond, "[onConnectionLost 0 onTryToReconnect 0 onConnectionRecovery 0]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, func(t *testing.T, w *world) {
+				_ = w.s.Enter(room("1"))
+				time.Sleep(time.Second)
+				w.take()
+				w.set(func() { c.break_(w) })
+				w.lose()
+				time.Sleep(7 * time.Second)
+				w.mustBe(t, Recovering)
+				w.set(func() { c.mend(w) })
+				begun := time.Now()
+				for w.s.State() != In {
+					if time.Since(begun) > c.within {
+						t.Fatalf("not in after %v: %+v", time.Since(begun), w.s.Stats())
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+				if st := w.s.Stats(); st.Lost != 1 || st.Reconnects != 1 || st.Err != nil {
+					t.Errorf("%+v", st)
+				}
+				synctest.Wait()
+				got := fmt.Sprint(w.take()) // the first try is told after 9 s
+				if got != c.told && got != strings.Replace(c.told, " onTryToReconnect 0", "", 1) {
+					t.Error(got)
+				}
+			})
+		})
+	}
+}
+
+func TestICERestartMendsWithoutANewSession(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		_ = w.s.Enter(room("1"))
+		time.Sleep(time.Second)
+		w.take()
+		w.lose()
+		time.Sleep(100 * time.Millisecond)
+		w.mustBe(t, In)
+		if len(w.calls) != 1 || len(w.take()) != 0 {
+			t.Errorf("%d calls", len(w.calls))
+		}
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		err      error
+		from, to time.Duration // when the second try comes after the first
+		told     string
+	}{
+		"token":       {&Refused{Status: 401, Reason: "no", Final: true}, 15 * time.Second, 30 * time.Second, "[onEnterRoom -100018]"},
+		"forbidden":   {&Refused{Status: 403, Final: true}, 15 * time.Second, 30 * time.Second, "[onEnterRoom -102011]"},
+		"retry after": {&Refused{Status: 503, After: 7 * time.Second}, 7 * time.Second, 9500 * time.Millisecond, "[]"},
+		"retry never": {&Refused{Status: 503, After: 24 * time.Hour}, 5 * time.Minute, 5*time.Minute + 6*time.Second, "[onEnterRoom -3301]"},
+		"500":         {&Refused{Status: 500}, 500 * time.Millisecond, time.Second, "[]"},
+		"no route":    {fmt.Errorf("dial: %w", syscall.ENETUNREACH), 2500 * time.Millisecond, 5 * time.Second, "[]"},
+		"no answer":   {errors.New("EOF"), 500 * time.Millisecond, time.Second, "[]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live(t, func(t *testing.T, w *world) {
+				w.refuse = c.err
+				_ = w.s.Enter(room("1"))
+				for len(w.tries) < 2 {
+					time.Sleep(10 * time.Millisecond)
+					synctest.Wait()
+				}
+				if d := w.tries[1].Sub(w.tries[0]); d < c.from || d > c.to {
+					t.Errorf("tried again after %v", d)
+				}
+				if got := fmt.Sprint(w.take()); got != c.told {
+					t.Error(got)
+				}
+				if st := w.s.Stats(); !errors.Is(st.Err, c.err) || st.Tries == 0 || st.Code == 0 {
+					t.Errorf("%+v", st)
+				}
+				n := len(w.tries)
+				w.s.Poke() // a new token, say
+				synctest.Wait()
+				if len(w.tries) != n+1 {
+					t.Errorf("%d tries after a poke, want %d", len(w.tries), n+1)
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if got := w.take(); !strings.Contains(fmt.Sprint(got), "onError -3301") || len(got) > 2 {
+					t.Errorf("told within an hour: %q", got)
+				}
+				w.set(func() { w.refuse = nil })
+				time.Sleep(5*time.Minute + 6*time.Second)
+				w.mustBe(t, In)
+			})
+		})
+	}
+}
+
+func TestBackoffOfATroubledServer(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		w.refuse = &Refused{Status: 502}
+		_ = w.s.Enter(room("1"))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		for i := range w.tries[1:] {
+			d, most := w.tries[i+1].Sub(w.tries[i]), min(time.Second<<min(i, 10), 30*time.Second)
+			if d < most/2 || d > most {
+				t.Errorf("try %d came after %v, want at most %v", i+2, d, most)
+			}
+		}
+		if n := len(w.tries); n < 20 || n > 50 {
+			t.Errorf("%d tries in 10 min", n)
+		}
+	})
+}
+
+func TestRoomThrowsOut(t *testing.T) {
+	for e, want := range map[Event]string{
+		{Kind: Kicked, Reason: "bad manners"}:  "[onEnterRoom 50 onExitRoom 1]",
+		{Kind: Kicked, Reason: "replaced"}:     "[onEnterRoom 50 onExitRoom 1]",
+		{Kind: Dissolved, Reason: "dissolved"}: "[onEnterRoom 50 onExitRoom 2]",
+	} {
+		t.Run(e.Reason, func(t *testing.T) {
+			live(t, func(t *testing.T, w *world) {
+				_ = w.s.Enter(room("1"))
+				time.Sleep(time.Second)
+				w.calls[0].events <- e
+				time.Sleep(time.Hour)
+				w.mustBe(t, Idle)
+				if got := fmt.Sprint(w.take()); got != want {
+					t.Error(got)
+				}
+				if st := w.s.Stats(); st.Wanted || st.Err == nil || !strings.Contains(st.Err.Error(), e.Reason) {
+					t.Errorf("%+v", st)
+				}
+				_ = w.s.Enter(room("1"))
+				time.Sleep(time.Second)
+				w.mustBe(t, In)
+			})
+		})
+	}
+}
+
+func TestDemandFollowsTheRoom(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		wish := func() media.Wish { synctest.Wait(); return w.demand.Wish() }
+		if wish().Subscribed {
+			t.Error("wanted while idle")
+		}
+		_ = w.s.Enter(room("1"))
+		time.Sleep(100 * time.Millisecond)
+		w.mustBe(t, In)
+		if !wish().Subscribed || w.demand.Key() != media.KeyNow {
+			t.Errorf("after entering: %+v, key %d", wish(), w.demand.Key())
+		}
+		w.demand.KeyMade()
+		w.calls[0].events <- Event{Kind: Subscribers}
+		if !wish().Subscribed {
+			t.Error("the first frames were not wanted")
+		}
+		time.Sleep(firstWithin + 2*lookEvery)
+		if wish().Subscribed {
+			t.Error("wanted though nobody subscribes")
+		}
+		w.calls[0].events <- Event{Kind: Subscribers, Count: 1}
+		if !wish().Subscribed || w.demand.Key() != media.KeyNow || w.s.Stats().Subscribers != 1 {
+			t.Errorf("newcomer: %+v, key %d, %d", wish(), w.demand.Key(), w.s.Stats().Subscribers)
+		}
+		w.demand.KeyMade()
+		w.calls[0].events <- Event{Kind: Joined, User: "bob"}
+		w.calls[0].events <- Event{Kind: Left, User: "bob", Reason: "timeout"}
+		w.calls[0].events <- Event{Kind: Subscribers}
+		if wish().Subscribed || w.demand.Key() != media.NoKey {
+			t.Error("wanted though the only subscriber left")
+		}
+		if got := fmt.Sprint(w.take()); got != "[onEnterRoom 50 onRemoteUserEnterRoom 0 onRemoteUserLeaveRoom 1]" {
+			t.Error(got)
+		}
+	})
+}
+
+func TestRunAgainEntersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		_ = w.s.Enter(room("1"))
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			time.AfterFunc(4*time.Second, func() {
+				if w.s.State() != In {
+					t.Errorf("state %s", w.s.State())
+				}
+			})
+			if err := w.s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+		}
+		w.leftNothing(t)
+		if len(w.calls) != 3 {
+			t.Errorf("%d calls", len(w.calls))
+		}
+	})
+}
+
+// Whatever the world and the operator do, the session gets in when it can again, and
+// leaves nothing behind.
+func TestRandomWorlds(t *testing.T) {
+	for seed := range uint64(40) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 7))
+			live(t, func(t *testing.T, w *world) {
+				for range 200 {
+					switch r.IntN(12) {
+					case 0, 1:
+						_ = w.s.Enter(room(fmt.Sprint(1 + r.IntN(2))))
+					case 2:
+						w.s.Exit()
+					case 3:
+						w.s.Poke()
+					case 4, 5:
+						w.lose()
+					case 6:
+						w.back()
+					case 7:
+						w.mu.Lock()
+						if n := len(w.calls); n > 0 && w.calls[n-1].ended == 0 && len(w.calls[n-1].events) < 4 {
+							w.calls[n-1].events <- Event{Kind: EventKind(1 + r.IntN(5)), User: "x", Count: r.IntN(3)}
+						}
+						w.mu.Unlock()
+					case 8:
+						w.mu.Lock()
+						ways := w.ways
+						w.mu.Unlock()
+						if len(ways) > 0 {
+							ways[r.IntN(len(ways))].say([]kind{evDown, evUp, evHeard, evQuiet}[r.IntN(4)])
+						}
+					default:
+						w.set(func() {
+							w.dead, w.mute, w.noICE, w.cannot = r.IntN(4) == 0, r.IntN(4) == 0, r.IntN(4) == 0, r.IntN(2) == 0
+							w.refuse, w.slow = nil, time.Duration(r.IntN(3))*time.Second
+							if r.IntN(4) == 0 {
+								w.refuse = &Refused{Status: 503, Final: r.IntN(2) == 0, After: time.Duration(r.IntN(2)) * 20 * time.Second}
+							}
+						})
+					}
+					time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+				}
+				w.set(func() { w.dead, w.mute, w.noICE, w.refuse, w.slow = false, false, false, nil, 0 })
+				_ = w.s.Enter(room("9"))
+				time.Sleep(time.Minute)
+				w.mustBe(t, In)
+				if st := w.s.Stats(); st.Code != trtc.OK {
+					t.Errorf("%+v", st)
+				}
+			})
+		})
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for in, want := range map[string]string{
+		"embedded:":                           "",
+		"whip+http://box-a:8080":              "http://box-a:8080/whip/ward%203?user=cart-7",
+		"WHIP+HTTPS://h/live/{room}?u={user}": "https://h/live/ward%203?u=cart-7",
+		"whip+https://h/fixed?key=hunter2":    "https://h/fixed?key=hunter2",
+		"livekit+wss://h":                     "wss://h",
+		"whip+https://[::1]:8443/x":           "https://[::1]:8443/x",
+		"":                                    "error",
+		"https://h/":                          "error",
+		"embedded:x":                          "error",
+		"whip+https:":                         "error",
+		"whip+https://":                       "error",
+		"whip+https://u:hunter2@h/":           "error",
+		"whip+https://h/#hunter2":             "error",
+		"whip+https:opaque-hunter2":           "error",
+		"whip+http://h:port-hunter2/":         "error",
+		"rtmp://hunter2/":                     "error",
+	} {
+		a, err := ParseAddress(in)
+		got := "error"
+		if err == nil {
+			got = a.Endpoint("ward 3", "cart-7")
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: secret in %q", in, err)
+		}
+		if got != want {
+			t.Errorf("%q: %q (%v), want %q", in, got, err, want)
+		}
+		if strings.Contains(a.String(), "hunter2") {
+			t.Errorf("%q: secret in %q", in, a)
+		}
+	}
+}
