@@ -274,7 +274,8 @@ func (x *Arg) check(v string, a *Args) error {
 	return nil
 }
 
-// Request is a command in JSON.
+// Request is a command in JSON. Cmd has the syntax of a text line, so that it may carry
+// arguments as well.
 type Request struct {
 	ID   json.RawMessage            `json:"id,omitempty"`
 	Cmd  string                     `json:"cmd"`
@@ -283,9 +284,9 @@ type Request struct {
 
 // words gives the request as the words of a text line.
 func (r *Request) words() ([]word, error) {
-	var out []word
-	for _, w := range strings.Fields(r.Cmd) {
-		out = append(out, word{value: w})
+	out, err := split(r.Cmd)
+	if err != nil {
+		return nil, err
 	}
 	if len(out) == 0 {
 		return nil, Errorf(CodeSyntax, `"cmd" is missing`)

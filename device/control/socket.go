@@ -20,6 +20,8 @@ type Socket struct {
 	Path  string
 	Table Table
 	Log   *slog.Logger
+	// Ready is called when the socket is open.
+	Ready func()
 }
 
 // Limits of the socket.
@@ -47,6 +49,9 @@ func (s *Socket) Run(ctx context.Context) error {
 	defer cancel()
 	context.AfterFunc(ctx, func() { l.Close() })
 	s.Log.Info("control socket is open", "path", s.Path)
+	if s.Ready != nil {
+		s.Ready()
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()

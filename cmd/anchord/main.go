@@ -1,0 +1,92 @@
+// Command anchord turns a Linux box with a camera and a microphone into an unattended
+// participant of a WebRTC room. Started under the name anchorctl it is the client that
+// tells a running daemon what to do.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"anchord/device/config"
+	"anchord/systemd"
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+// Exit statuses.
+const (
+	done   = 0
+	failed = 1
+	usage  = 2 // bad usage or configuration
+)
+
+func main() {
+	if filepath.Base(os.Args[0]) == "anchorctl" {
+		os.Exit(ctl(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(daemonMain(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// daemonMain runs the daemon until a signal ends it; a second signal ends it at once.
+func daemonMain(args []string, stdout, stderr io.Writer) int {
+	f := flag.NewFlagSet("anchord", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	file := f.String("config", "", "`FILE` to read; default: /etc/anchord/anchord.toml, else configs/anchord.toml")
+	check := f.Bool("check", false, "say what is wrong with the configuration, and end")
+	show := f.Bool("version", false, "print the version, and end")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return done
+		}
+		return usage
+	}
+	if f.NArg() > 0 {
+		fmt.Fprintf(stderr, "anchord: unknown argument %q; commands are for anchorctl\n", f.Arg(0))
+		return usage
+	}
+	if *show {
+		fmt.Fprintln(stdout, "anchord", version)
+		return done
+	}
+	c, name, err := config.Load(*file)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return usage
+	}
+	if name == "" {
+		name = "no file: the defaults hold"
+	}
+	if *check {
+		fmt.Fprintf(stdout, "%s: good\n", name)
+		return done
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		level = slog.LevelInfo // the file was checked
+	}
+	sink := systemd.NewLog(stderr, level)
+	log := slog.New(sink)
+	log.Info("anchord starts", "version", version, "config", name)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from now on a signal has its ordinary effect
+	d, err := wire(c, log, sink)
+	if err == nil {
+		err = d.run(ctx)
+	}
+	if err != nil {
+		log.Error("anchord ends", "err", err)
+		return failed
+	}
+	log.Info("anchord ends")
+	return done
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"anchord/capture"
+	"anchord/device/control"
+	"anchord/internal/media"
+	"anchord/internal/run"
+	"anchord/rtc"
+)
+
+// commands gives what the commands act on.
+func (d *daemon) commands() control.Parts {
+	return control.Parts{
+		Version: version, Device: d.device,
+		Status: d.status, Room: d.roomFields, Camera: d.cameraFields, Mic: d.micFields, Video: d.videoFields, Stats: d.stats,
+		Cameras: d.cameras.List, Mics: d.mics.List, Snapshot: d.snapshot,
+		LogLevel: d.sink.SetLevel, LogTail: d.sink.Tail,
+	}
+}
+
+// snapshotTime is how long a snapshot may wait for a picture.
+const snapshotTime = 3 * time.Second
+
+func (d *daemon) snapshot(ctx context.Context, quality int) ([]byte, media.Size, error) {
+	if d.device.Wanted().Camera.Off {
+		return nil, media.Size{}, control.Errorf(control.CodeState, "the camera is stopped: camera start")
+	}
+	if d.device.Wanted().Camera.Muted {
+		return nil, media.Size{}, control.Errorf(control.CodeState, "the camera is muted: camera mute off")
+	}
+	ctx, cancel := context.WithTimeout(ctx, snapshotTime)
+	defer cancel()
+	return capture.Snapshot(ctx, &d.frames, &d.demand, quality)
+}
+
+// status is the whole box in a few lines.
+func (d *daemon) status() control.Fields {
+	w := d.device.Wanted()
+	f := control.Fields{{Key: "version", Value: version}}
+	room := "none wanted"
+	if w.Room.In {
+		room = w.Room.ID + " as " + w.Room.User + ": " + d.session.State().String()
+	}
+	f = append(f, control.Field{Key: "room", Value: room},
+		control.Field{Key: "camera", Value: d.cameraWord()}, control.Field{Key: "mic", Value: d.micWord()},
+		control.Field{Key: "encoder", Value: d.encoderWord()})
+	for _, s := range d.group.States() {
+		if s.Phase == run.Waiting || s.Phase == run.Parked {
+			f = append(f, control.Field{Key: "problem." + s.Name, Value: s.Err.Error()})
+		}
+	}
+	if st := d.session.Stats(); st.Err != nil && w.Room.In {
+		f = append(f, control.Field{Key: "problem.room", Value: st.Err.Error()})
+	}
+	return f
+}
+
+func (d *daemon) cameraWord() string {
+	w, s := d.device.Wanted().Camera, d.camera.Status()
+	switch {
+	case w.Off:
+		return "stopped"
+	case s.Device.ID == "":
+		return "none"
+	case w.Muted:
+		return s.Device.ID + ", muted"
+	}
+	return s.Device.ID + ", " + s.Mode.Size.String() + " " + s.Mode.Pixel.String() + " " + s.Mode.Rate.String() + " fps"
+}
+
+func (d *daemon) micWord() string {
+	w, s := d.device.Wanted().Mic, d.mic.Status()
+	switch {
+	case w.Off:
+		return "stopped"
+	case s.Device.ID == "":
+		return "none"
+	case w.Muted:
+		return s.Device.ID + ", muted"
+	}
+	return s.Device.ID
+}
+
+func (d *daemon) encoderWord() string {
+	s := d.encoder.Status()
+	switch {
+	case s.Resting:
+		return "rests, nobody subscribes"
+	case s.Encoder == "":
+		return "closed"
+	}
+	return s.Encoder + ", " + s.Input.Size.String()
+}
+
+func (d *daemon) roomFields() control.Fields {
+	s, w := d.session.Stats(), d.device.Wanted().Room
+	f := control.Fields{{Key: "wanted", Value: w.In}, {Key: "address", Value: d.c.Room.URL}, {Key: "id", Value: w.ID}, {Key: "user", Value: w.User},
+		{Key: "state", Value: s.State.String()}, {Key: "since", Value: s.Since.UTC().Format(time.RFC3339)},
+		{Key: "subscribers", Value: s.Subscribers}, {Key: "tries", Value: s.Tries},
+		{Key: "lost", Value: s.Lost}, {Key: "reconnects", Value: s.Reconnects}}
+	if s.Path != "" {
+		f = append(f, control.Field{Key: "path", Value: s.Path})
+	}
+	if s.Err != nil {
+		f = append(f, control.Field{Key: "error", Value: s.Err.Error()}, control.Field{Key: "code", Value: int(s.Code)})
+	}
+	return f
+}
+
+func (d *daemon) cameraFields() control.Fields {
+	w, s := d.device.Wanted().Camera, d.camera.Status()
+	f := control.Fields{{Key: "match", Value: w.Match}, {Key: "stopped", Value: w.Off}, {Key: "muted", Value: w.Muted}, {Key: "id", Value: s.Device.ID}}
+	if s.Device.ID != "" {
+		f = append(f, control.Field{Key: "name", Value: s.Device.Name}, control.Field{Key: "node", Value: s.Device.Node}, control.Field{Key: "port", Value: s.Device.Port},
+			control.Field{Key: "format", Value: s.Mode.Pixel.String()}, control.Field{Key: "size", Value: s.Mode.Size.String()}, control.Field{Key: "fps", Value: s.Mode.Rate.Float()})
+	}
+	return append(f, problem(d.cameraPart)...)
+}
+
+func (d *daemon) micFields() control.Fields {
+	w, s, a := d.device.Wanted().Mic, d.mic.Status(), d.opus.Status()
+	f := control.Fields{{Key: "match", Value: w.Match}, {Key: "stopped", Value: w.Off}, {Key: "muted", Value: w.Muted}, {Key: "volume", Value: w.Volume}, {Key: "id", Value: s.Device.ID}}
+	if s.Device.ID != "" {
+		f = append(f, control.Field{Key: "name", Value: s.Device.Name}, control.Field{Key: "channels", Value: s.Format.Channels},
+			control.Field{Key: "level", Value: a.Level}, control.Field{Key: "silent_seconds", Value: s.Zeros / 50})
+	}
+	return append(f, problem(d.micPart)...)
+}
+
+func (d *daemon) videoFields() control.Fields {
+	w, c, e := d.device.Wanted().Video, d.camera.Status(), d.encoder.Status()
+	f := control.Fields{
+		{Key: "wanted", Value: control.Fields{{Key: "size", Value: w.Size.String()}, {Key: "fps", Value: w.FPS}, {Key: "bitrate_kbps", Value: w.Bitrate / 1000},
+			{Key: "min_bitrate_kbps", Value: w.MinBitrate / 1000}, {Key: "rotation", Value: int(w.Rotation)}, {Key: "mirror", Value: w.Mirror}}},
+		{Key: "captured", Value: c.Mode.Size.String()},
+		{Key: "encoder", Value: e.Encoder}, {Key: "coded", Value: e.Input.Size.String()}, {Key: "bitrate_kbps", Value: e.Bitrate / 1000}, {Key: "resting", Value: e.Resting}}
+	return append(f, problem(d.encoderPart)...)
+}
+
+// problem gives why a part does not run, if it does not.
+func problem(p *run.Part) control.Fields {
+	s := p.State()
+	if s.Phase != run.Waiting && s.Phase != run.Parked {
+		return nil
+	}
+	return control.Fields{{Key: "problem", Value: s.Err.Error()}}
+}
+
+func (d *daemon) stats() control.Fields {
+	c, e, a, s := d.camera.Status(), d.encoder.Status(), d.opus.Status(), d.session.Stats()
+	var lat control.Fields
+	ms := func(t time.Duration) float64 { return float64(t.Microseconds()) / 1000 }
+	for _, t := range d.latency.Stages() {
+		lat = append(lat, control.Field{Key: t.Stage, Value: control.Fields{{Key: "p50", Value: ms(t.P50)}, {Key: "p95", Value: ms(t.P95)}, {Key: "max", Value: ms(t.Max)}, {Key: "frames", Value: t.Count}}})
+	}
+	return control.Fields{
+		{Key: "camera", Value: control.Fields{{Key: "frames", Value: c.Frames}, {Key: "lost", Value: c.Faults.Lost}, {Key: "broken", Value: c.Faults.Broken},
+			{Key: "short", Value: c.Faults.Short}, {Key: "stale", Value: c.Faults.Stale}, {Key: "corrupt", Value: c.Corrupt}, {Key: "late", Value: c.Late}}},
+		{Key: "encoder", Value: control.Fields{{Key: "frames", Value: e.Frames}, {Key: "keys", Value: e.Keys}, {Key: "skipped", Value: e.Skipped},
+			{Key: "failed", Value: e.Failed}, {Key: "bytes", Value: e.Bytes}}},
+		{Key: "opus", Value: control.Fields{{Key: "packets", Value: a.Packets}, {Key: "bytes", Value: a.Bytes}, {Key: "failed", Value: a.Failed}, {Key: "level", Value: a.Level}}},
+		{Key: "video", Value: sending(s.Video, s.VideoDropped)},
+		{Key: "audio", Value: sending(s.Audio, s.AudioDropped)},
+		{Key: "latency_ms", Value: lat},
+	}
+}
+
+func sending(s rtc.Sending, dropped uint64) control.Fields {
+	return control.Fields{{Key: "frames", Value: s.Frames}, {Key: "unsent", Value: s.Unsent}, {Key: "dropped", Value: dropped}, {Key: "packets", Value: s.Packets},
+		{Key: "bytes", Value: s.Bytes}, {Key: "resent", Value: s.Resent}, {Key: "loss", Value: s.Loss}, {Key: "rtt_ms", Value: float64(s.RTT.Microseconds()) / 1000}, {Key: "keys_asked", Value: s.Keys}}
+}

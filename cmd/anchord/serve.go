@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// maxClients bounds the connections of one listener: a page has a few, and each costs
+// memory.
+const maxClients = 512
+
+// serve serves HTTP on addr until ctx ends, and calls ready when it listens.
+func serve(ctx context.Context, addr string, h http.Handler, log *slog.Logger, ready func()) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen for HTTP: %w", err)
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// Event streams end when the daemon does.
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	log.Info("HTTP is open", "address", l.Addr())
+	ready()
+	failed := make(chan error, 1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		failed <- s.Serve(&limited{Listener: l, places: make(chan struct{}, maxClients), done: ctx.Done()})
+	})
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if e := s.Shutdown(bye); e != nil {
+			s.Close()
+		}
+		err = ctx.Err()
+	}
+	wg.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return ctx.Err()
+	}
+	return err
+}
+
+// limited accepts no more connections than it has places.
+type limited struct {
+	net.Listener
+	places chan struct{}
+	done   <-chan struct{}
+}
+
+func (l *limited) Accept() (net.Conn, error) {
+	select {
+	case l.places <- struct{}{}:
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.places
+		return nil, err
+	}
+	return &placed{Conn: c, free: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+type placed struct {
+	net.Conn
+	free func()
+}
+
+func (p *placed) Close() error {
+	err := p.Conn.Close()
+	p.free()
+	return err
+}

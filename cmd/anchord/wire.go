@@ -1,0 +1,268 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"anchord/capture"
+	"anchord/device"
+	"anchord/device/config"
+	"anchord/device/control"
+	"anchord/encoder"
+	"anchord/hal"
+	"anchord/hal/fake"
+	"anchord/hal/openh264"
+	"anchord/hal/pulse"
+	"anchord/hal/v4l2"
+	"anchord/internal/media"
+	"anchord/internal/run"
+	"anchord/rtc"
+	"anchord/rtc/room"
+	"anchord/rtc/whip"
+	"anchord/systemd"
+)
+
+// daemon is every part, made and tied.
+type daemon struct {
+	c    config.Config
+	log  *slog.Logger
+	sink *systemd.Log
+
+	device *device.Device
+	demand media.Demand
+
+	cameras, testCameras hal.Cameras
+	mics, testMics       hal.Microphones
+
+	frames  media.Tap[*media.Frame]
+	sounds  media.Tap[*media.Sound]
+	video   media.Tap[*media.Packet]
+	audio   media.Tap[*media.Packet]
+	camera  *capture.Camera
+	mic     *capture.Microphone
+	encoder *encoder.Video
+	opus    *encoder.Audio
+	session *rtc.Session
+	rooms   *room.Server // nil: not enabled
+	latency device.Latency
+
+	group                run.Group
+	cameraPart, micPart  *run.Part
+	encoderPart, opuPart *run.Part
+	closed               atomic.Int32 // ways to control the daemon that do not answer yet
+}
+
+// wire makes the parts, top to bottom, and opens nothing.
+func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error) {
+	d := &daemon{c: c, log: log, sink: sink, device: device.New(wanted(c))}
+	part := func(name string) *slog.Logger { return log.With("part", name) }
+	w := d.device.Wanted()
+
+	// Hardware.
+	d.cameras, d.testCameras = v4l2.New(v4l2.Config{Log: part("v4l2")}), fake.NewCameras(fake.TestPicture)
+	d.mics, d.testMics = pulse.New(pulse.Config{Server: c.Mic.Server, Log: part("pulse")}), fake.NewMicrophones(fake.TestTone)
+	var makes []hal.VideoEncoders
+	for _, name := range c.Encoder.Order {
+		switch name {
+		case "openh264":
+			makes = append(makes, openh264.New(openh264.Config{Log: part("openh264"), Threads: c.Encoder.Threads}))
+		default:
+			return nil, fmt.Errorf("encoder.order: %q is not known", name)
+		}
+	}
+
+	// Camera → encoder → room.
+	d.camera = capture.NewCamera(capture.CameraConfig{Log: part("camera"), Cameras: d.cameras, Test: d.testCameras,
+		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand}, cameraSettings(w, c))
+	d.mic = capture.NewMicrophone(capture.MicrophoneConfig{Log: part("mic"), Microphones: d.mics, Test: d.testMics, Out: &d.sounds}, micSettings(w))
+	latest, sounds := media.NewLatest(), media.NewMailbox[*media.Sound](4)
+	d.frames.Add(latest.Put)
+	d.sounds.Add(sounds.Put)
+	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(w))
+	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(w))
+	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnEvent: d.told, OnSent: d.sent,
+		ICE: iceServers(c.ICE.Servers), Loopback: local(c.Room.URL)})
+	d.video.Add(d.session.PutVideo)
+	d.audio.Add(d.session.PutAudio)
+
+	// Rooms and control.
+	if c.Rooms.Enabled {
+		d.rooms = room.New(room.Config{Log: part("rooms"), UDPListen: c.Rooms.UDP, Advertise: c.Rooms.Advertise, Open: true, MaxViewers: c.Rooms.Viewers})
+	}
+	if err := d.parts(part); err != nil {
+		return nil, err
+	}
+	d.device.OnChange(d.apply)
+	return d, nil
+}
+
+// parts puts everything that runs into the group: it starts in this order and stops in
+// reverse.
+func (d *daemon) parts(part func(string) *slog.Logger) error {
+	d.group.Log = d.log
+	table := control.Commands(d.commands())
+	mux := http.NewServeMux()
+	if d.rooms != nil {
+		d.group.Must("rooms", d.rooms.Run)
+	}
+	if d.c.Control.HTTP.Listen != "" {
+		file := d.c.Control.HTTP.TokenFile
+		if file == "" {
+			file = filepath.Join(filepath.Dir(d.c.Control.Socket), "http.token")
+		}
+		d.closed.Add(1)
+		d.group.Must("http", func(ctx context.Context) error {
+			token, err := control.FirstToken(file)
+			if err != nil {
+				return err
+			}
+			h := control.HTTP{Table: table, Token: token, Snapshot: func(r *http.Request) ([]byte, error) {
+				b, _, err := d.snapshot(r.Context(), 85)
+				return b, err
+			}}
+			h.Register(mux)
+			if d.rooms != nil && d.c.Rooms.Listen == "" {
+				d.mountRooms(mux)
+			}
+			return serve(ctx, d.c.Control.HTTP.Listen, control.Local(mux), part("http"), d.answering)
+		})
+	}
+	if d.rooms != nil && d.c.Rooms.Listen != "" {
+		own := http.NewServeMux()
+		d.mountRooms(own)
+		d.group.Must("rooms-http", func(ctx context.Context) error {
+			return serve(ctx, d.c.Rooms.Listen, own, part("rooms-http"), func() {})
+		})
+	}
+	d.closed.Add(1)
+	socket := control.Socket{Path: d.c.Control.Socket, Table: table, Log: part("socket"), Ready: d.answering}
+	d.group.Must("socket", socket.Run)
+	d.group.Must("room", d.session.Run)
+	d.encoderPart = d.group.Keep("encoder", d.encoder.Run)
+	d.opuPart = d.group.Keep("opus", d.opus.Run)
+	d.cameraPart = d.group.Keep("camera", d.camera.Run)
+	d.micPart = d.group.Keep("mic", d.mic.Run)
+	d.group.Keep("camera-watch", func(ctx context.Context) error {
+		return d.cameras.Watch(ctx, func() { d.camera.Changed(); d.cameraPart.Poke() })
+	})
+	d.group.Keep("mic-watch", func(ctx context.Context) error {
+		return d.mics.Watch(ctx, func() { d.mic.Changed(); d.micPart.Poke() })
+	})
+	return nil
+}
+
+// run runs everything until ctx ends.
+func (d *daemon) run(ctx context.Context) error {
+	// One or two cores: frames are driven by file descriptors on one thread; a second
+	// one only adds wake-ups, which cost more than the work.
+	if runtime.NumCPU() <= 2 {
+		runtime.GOMAXPROCS(1)
+	}
+	if w := d.device.Wanted(); w.Room.In {
+		if err := d.enter(w); err != nil {
+			return err
+		}
+	}
+	return d.group.Run(ctx)
+}
+
+// answering notes that one more way to control the daemon answers; with the last of
+// them systemd is told.
+func (d *daemon) answering() {
+	if d.closed.Add(-1) > 0 {
+		return
+	}
+	if err := systemd.Notify("READY=1"); err != nil {
+		d.log.Warn("systemd was not told", "err", err)
+	}
+}
+
+// apply tells the parts of a change of what is wanted. It is called with each change, one
+// at a time.
+func (d *daemon) apply(old, now device.Wanted) {
+	if old.Camera != now.Camera || old.Video != now.Video {
+		d.camera.Set(cameraSettings(now, d.c))
+		d.cameraPart.Poke()
+	}
+	if old.Mic != now.Mic {
+		d.mic.Set(micSettings(now))
+		d.opus.Set(audioSettings(now))
+		d.micPart.Poke()
+	}
+	if old.Video != now.Video {
+		d.encoder.Set(videoSettings(now))
+		d.encoderPart.Poke()
+	}
+	switch {
+	case old.Room == now.Room:
+	case !now.Room.In:
+		d.session.Exit()
+	default:
+		if err := d.enter(now); err != nil {
+			d.log.Error("enter", "err", err)
+		}
+	}
+}
+
+func (d *daemon) enter(w device.Wanted) error {
+	a, err := rtc.ParseAddress(d.c.Room.URL)
+	if err != nil {
+		return err
+	}
+	return d.session.Enter(rtc.Target{Address: a, Room: w.Room.ID, User: w.Room.User})
+}
+
+// dial gives the way to a room.
+func (d *daemon) dial(t rtc.Target) (rtc.Signaller, error) {
+	if t.Address.Scheme == rtc.Embedded {
+		if d.rooms == nil {
+			return nil, errors.New("the room address is embedded: and the embedded rooms are off: set [rooms] enabled = true")
+		}
+		return d.rooms.Signaller(t.Room, t.User), nil
+	}
+	c := whip.Config{Log: d.log.With("part", "whip"), URL: t.Address.Endpoint(t.Room, t.User)}
+	if d.c.Room.TokenFile != "" {
+		c.Token = func(context.Context) (string, error) { return readToken(d.c.Room.TokenFile) }
+	}
+	return whip.New(c)
+}
+
+// told logs what listeners are told.
+func (d *daemon) told(n rtc.Notice) {
+	d.log.Info(n.Name, "result", n.Result, "user", n.User, "text", n.Text)
+}
+
+// sent measures each picture.
+func (d *daemon) sent(p *media.Packet, m media.Marks) {
+	if p.Samples == 0 {
+		d.latency.Observe(&m)
+	}
+}
+
+func (d *daemon) mountRooms(mux *http.ServeMux) {
+	h := d.rooms.Handler()
+	for _, p := range []string{"/whip/", "/whep/", "/rooms/"} {
+		mux.Handle(p, h)
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		id := d.device.Wanted().Room.ID
+		if id == "" {
+			http.NotFound(w, r)
+			return
+		}
+		http.Redirect(w, r, "/rooms/"+id, http.StatusSeeOther)
+	})
+}
+
+// local tells whether rooms are on this machine, so that loopback addresses have to be
+// offered.
+func local(url string) bool {
+	return url == "embedded:" || strings.Contains(url, "//127.") || strings.Contains(url, "//localhost") || strings.Contains(url, "//[::1]")
+}

@@ -1,0 +1,211 @@
+package control
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// Client says commands to a daemon: by its socket, or by HTTP when URL is set.
+type Client struct {
+	Socket     string
+	URL, Token string
+}
+
+// Answer is what the daemon answered.
+type Answer struct {
+	Raw    []byte // the JSON line
+	Result json.RawMessage
+	Error  *AnswerError
+}
+
+// AnswerError is a command's error as the daemon said it.
+type AnswerError struct {
+	Code          int
+	Slug, Message string
+}
+
+// maxAnswer bounds an answer; the largest is a snapshot.
+const maxAnswer = 16 << 20
+
+// Do says one command, the words of a command line: "room", "enter", "id=101".
+func (c *Client) Do(ctx context.Context, words []string) (*Answer, error) {
+	q, err := request(words)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := c.exchange(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var a struct {
+		OK     bool
+		Result json.RawMessage
+		Error  *AnswerError
+	}
+	if err := json.Unmarshal(raw, &a); err != nil || a.OK == (a.Error != nil) {
+		return nil, fmt.Errorf("not a daemon's answer: %s", short(string(raw)))
+	}
+	return &Answer{raw, a.Result, a.Error}, nil
+}
+
+// request gives the JSON of a command line. The shell has taken the quotes off already:
+// a word with = in it is a named argument, whatever the value holds. Others are kept in
+// their order, as the command's words and positional arguments.
+func request(words []string) ([]byte, error) {
+	var line []string
+	for _, w := range words {
+		name, value, named := strings.Cut(w, "=")
+		if named && name != "" && !strings.ContainsAny(name, " \t\"") {
+			line = append(line, name+"="+Quote(value))
+		} else {
+			line = append(line, Quote(w))
+		}
+	}
+	return json.Marshal(struct {
+		Cmd string `json:"cmd"`
+	}{strings.Join(line, " ")})
+}
+
+func (c *Client) exchange(ctx context.Context, q []byte) ([]byte, error) {
+	if c.URL != "" {
+		return c.post(ctx, q)
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.Socket)
+	if err != nil {
+		return nil, fmt.Errorf("no daemon answers on %s: is it running, and may you use its socket? (%w)", c.Socket, err)
+	}
+	defer conn.Close()
+	if t, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(t); err != nil {
+			return nil, fmt.Errorf("set a deadline: %w", err)
+		}
+	}
+	if _, err := conn.Write(append(q, '\n')); err != nil {
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	}
+	b, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return bytes.TrimSpace(b), nil
+}
+
+func (c *Client) post(ctx context.Context, q []byte) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.URL, "/")+"/v1/command", bytes.NewReader(q))
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.URL, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+c.Token)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return bytes.TrimSpace(b), nil
+}
+
+// Word gives a string of the result, "" if it is not there.
+func (a *Answer) Word(key string) string {
+	var m map[string]any
+	if json.Unmarshal(a.Result, &m) != nil {
+		return ""
+	}
+	s, _ := m[key].(string)
+	return s
+}
+
+// Text gives the result as the lines of the text protocol.
+func (a *Answer) Text() string {
+	f, err := ordered(json.NewDecoder(bytes.NewReader(a.Result)))
+	if err != nil || len(f) == 0 {
+		return ""
+	}
+	var b bytes.Buffer
+	writeFields(&b, "", "", f)
+	return b.String()
+}
+
+// ordered reads an object with its keys in their order.
+func ordered(d *json.Decoder) (Fields, error) {
+	d.UseNumber()
+	t, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	if t != json.Delim('{') {
+		return nil, errors.New("not an object")
+	}
+	v, err := object(d)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func object(d *json.Decoder) (Fields, error) {
+	f := Fields{}
+	for d.More() {
+		k, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		key, ok := k.(string)
+		if !ok {
+			return nil, errors.New("not a key")
+		}
+		v, err := value(d)
+		if err != nil {
+			return nil, err
+		}
+		f = append(f, Field{key, v})
+	}
+	_, err := d.Token()
+	return f, err
+}
+
+func value(d *json.Decoder) (any, error) {
+	t, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t {
+	case json.Delim('{'):
+		return object(d)
+	case json.Delim('['):
+		var words []string
+		var objects []Fields
+		for d.More() {
+			v, err := value(d)
+			if err != nil {
+				return nil, err
+			}
+			if o, ok := v.(Fields); ok {
+				objects = append(objects, o)
+			} else {
+				words = append(words, fmt.Sprint(v))
+			}
+		}
+		if _, err := d.Token(); err != nil {
+			return nil, err
+		}
+		if objects != nil {
+			return objects, nil
+		}
+		return words, nil
+	}
+	return t, nil
+}

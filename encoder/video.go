@@ -1,0 +1,251 @@
+// Package encoder turns pictures and sound into packets, at the rate that the network
+// allows, on the best encoder that still works.
+package encoder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"anchord/hal"
+	"anchord/internal/media"
+)
+
+// VideoConfig is what a Video needs.
+type VideoConfig struct {
+	Log *slog.Logger
+	// Encoders are tried in this order.
+	Encoders []hal.VideoEncoders
+	// In gives pictures; Out takes packets.
+	In  *media.Latest
+	Out *media.Tap[*media.Packet]
+	// Demand says whether anybody wants pictures, when a key picture, and how many bits.
+	Demand *media.Demand
+}
+
+// VideoSettings are what a user chooses.
+type VideoSettings struct {
+	Bitrate    int        // bits a second, the most
+	MinBitrate int        // bits a second, the least that the network may press it to
+	Rate       media.Rate // frames a second
+}
+
+// Video is the video encoder in use.
+type Video struct {
+	c VideoConfig
+
+	mu     sync.Mutex
+	set    VideoSettings
+	status VideoStatus
+
+	frames, keys, skipped, failed atomic.Uint64
+	bytes                         atomic.Uint64
+}
+
+// VideoStatus says what the encoder does.
+type VideoStatus struct {
+	Encoder string       // its name; "" while none is open
+	Input   media.Format // what it takes
+	Bitrate int          // granted, bits a second
+	Resting bool         // nobody subscribes
+	Frames  uint64       // coded
+	Keys    uint64       // of them key pictures
+	Skipped uint64       // that the encoder left out to keep its bit rate
+	Failed  uint64       // errors of encoders
+	Bytes   uint64
+}
+
+// NewVideo makes a Video; nothing is opened before Run.
+func NewVideo(c VideoConfig, s VideoSettings) *Video { return &Video{c: c, set: s} }
+
+// Settings gives the settings in force.
+func (v *Video) Settings() VideoSettings {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.set
+}
+
+// Set changes the settings, from the next picture on.
+func (v *Video) Set(s VideoSettings) {
+	v.mu.Lock()
+	v.set = s
+	v.mu.Unlock()
+}
+
+// Status gives what the encoder does now.
+func (v *Video) Status() VideoStatus {
+	v.mu.Lock()
+	s := v.status
+	v.mu.Unlock()
+	s.Frames, s.Keys, s.Skipped = v.frames.Load(), v.keys.Load(), v.skipped.Load()
+	s.Failed, s.Bytes = v.failed.Load(), v.bytes.Load()
+	return s
+}
+
+// keyEvery is the least time between two key pictures that receivers ask for because
+// they lost something: a storm of requests costs more quality than the losses
+// (https://github.com/jitsi/jitsi-videobridge/pull/2448).
+const keyEvery = time.Second
+
+// coding is the state of one opened encoder.
+type coding struct {
+	enc     hal.VideoEncoder
+	which   int // index of its make
+	input   media.Format
+	asked   int // bits a second
+	granted int
+	rate    media.Rate
+	lastKey media.Time
+}
+
+// Run codes pictures until ctx ends, or until no encoder works.
+func (v *Video) Run(ctx context.Context) error {
+	var c coding
+	defer func() {
+		v.closeEncoder(&c)
+		v.c.In.Clear()
+	}()
+	for {
+		f, err := v.c.In.Get(ctx)
+		if err != nil {
+			return err
+		}
+		f.Marks[media.Taken] = media.Now()
+		err = v.code(ctx, &c, f)
+		f.Release()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// code codes one picture; an error means that no encoder works.
+func (v *Video) code(ctx context.Context, c *coding, f *media.Frame) error {
+	wish := v.c.Demand.Wish()
+	if v.rest(!wish.Subscribed) {
+		c.lastKey = 0 // who comes back cannot use a picture that builds on old ones
+	}
+	if !wish.Subscribed {
+		return nil
+	}
+	set := v.Settings()
+	target := set.Bitrate
+	if wish.Bitrate > 0 {
+		target = max(min(target, wish.Bitrate), set.MinBitrate)
+	}
+	for tries := 0; ; tries++ {
+		if c.enc != nil && f.Format != c.input {
+			v.closeEncoder(c) // another size, or other colours
+		}
+		if c.enc == nil {
+			if err := v.openEncoder(ctx, c, f.Format, target, set); err != nil {
+				return err
+			}
+		}
+		if target != c.asked || set.Rate != c.rate {
+			v.setRate(c, target, set.Rate)
+		}
+		now := f.Marks[media.Taken]
+		key := v.wantsKey(c, now)
+		p, err := c.enc.Encode(f, key)
+		switch {
+		case err == nil && p == nil:
+			v.skipped.Add(1)
+			return nil
+		case err == nil:
+			v.frames.Add(1)
+			v.bytes.Add(uint64(len(p.Data)))
+			if p.Key {
+				v.keys.Add(1)
+				c.lastKey = now
+				v.c.Demand.KeyMade()
+			}
+			v.c.Out.Put(p)
+			return nil
+		}
+		v.failed.Add(1)
+		v.c.Log.Warn("encoder failed, the next one takes over", "encoder", v.c.Encoders[c.which].Name(), "err", err)
+		failed := c.which
+		v.closeEncoder(c)
+		if c.which = (failed + 1) % len(v.c.Encoders); tries >= len(v.c.Encoders) {
+			return fmt.Errorf("encode with %s: %w", v.c.Encoders[failed].Name(), err)
+		}
+	}
+}
+
+// wantsKey says whether the next picture has to be a key picture: at once for
+// a newcomer and for a new stream, at most one a second for those who lost something.
+func (v *Video) wantsKey(c *coding, now media.Time) bool {
+	switch v.c.Demand.Key() {
+	case media.KeyNow:
+		return true
+	case media.KeySoon:
+		return now.Sub(c.lastKey) >= keyEvery
+	}
+	return c.lastKey == 0
+}
+
+// rest notes whether the encoder rests, and tells whether it has just woken up.
+func (v *Video) rest(resting bool) (woken bool) {
+	v.mu.Lock()
+	was := v.status.Resting
+	v.status.Resting = resting
+	v.mu.Unlock()
+	if was != resting {
+		v.c.Log.Info("encoder", "resting", resting)
+	}
+	return was && !resting
+}
+
+func (v *Video) openEncoder(ctx context.Context, c *coding, in media.Format, bitrate int, set VideoSettings) error {
+	if len(v.c.Encoders) == 0 {
+		return errors.New("open encoder: none is configured")
+	}
+	var errs []error
+	for i := range v.c.Encoders {
+		which := (c.which + i) % len(v.c.Encoders)
+		m := v.c.Encoders[which]
+		enc, granted, err := m.Open(ctx, hal.VideoConfig{Input: in, Rate: set.Rate, Bitrate: bitrate, MinBitrate: set.MinBitrate})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
+			continue
+		}
+		*c = coding{enc: enc, which: which, input: in, asked: bitrate, granted: granted.Bitrate, rate: set.Rate}
+		v.mu.Lock()
+		v.status.Encoder, v.status.Input, v.status.Bitrate = m.Name(), in, granted.Bitrate
+		v.mu.Unlock()
+		v.c.Log.Info("encoder opened", "encoder", m.Name(), "input", in, "bitrate", granted.Bitrate, "fps", set.Rate)
+		return nil
+	}
+	return fmt.Errorf("open an encoder for %v: %w", in, errors.Join(errs...))
+}
+
+func (v *Video) setRate(c *coding, bitrate int, r media.Rate) {
+	granted, err := c.enc.SetRate(bitrate, r)
+	c.asked, c.rate = bitrate, r // not asked again with every picture when it says no
+	if err != nil {
+		v.c.Log.Warn("encoder refused a bit rate", "bitrate", bitrate, "err", err)
+		return
+	}
+	c.granted = granted
+	v.mu.Lock()
+	v.status.Bitrate = granted
+	v.mu.Unlock()
+}
+
+func (v *Video) closeEncoder(c *coding) {
+	if c.enc == nil {
+		return
+	}
+	if err := c.enc.Close(); err != nil {
+		v.c.Log.Warn("encoder closed badly", "err", err)
+	}
+	c.enc, c.lastKey = nil, 0
+	v.mu.Lock()
+	v.status.Encoder, v.status.Bitrate = "", 0
+	v.mu.Unlock()
+}
