@@ -11,6 +11,7 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/sdp/v3"
+	"github.com/pion/webrtc/v4"
 
 	"anchord/internal/media"
 )
@@ -87,7 +88,7 @@ func (s *sender) BindLocalStream(info *interceptor.StreamInfo, next interceptor.
 			continue
 		}
 		if b := t.bound.Load(); b != nil && b.ssrc == info.SSRC {
-			st.track, st.video = t, t.onKey != nil
+			st.track, st.video = t, t.kind == webrtc.RTPCodecTypeVideo
 		}
 	}
 	if st.track == nil {
