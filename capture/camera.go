@@ -154,20 +154,11 @@ func (c *Camera) use(ctx context.Context) error {
 
 // find gives the device and who opens it.
 func (c *Camera) find(ctx context.Context, match string) (hal.Device, hal.Cameras, error) {
-	real, test, err := list(ctx, finder(c.c.Cameras), finder(c.c.Test))
-	if err != nil {
-		return hal.Device{}, nil, err
+	d, test, err := find(ctx, match, finder(c.c.Cameras), finder(c.c.Test))
+	if test {
+		return d, c.c.Test, err
 	}
-	d, err := pick(match, real, test)
-	if err != nil {
-		return hal.Device{}, nil, err
-	}
-	for _, t := range test {
-		if t == d {
-			return d, c.c.Test, nil
-		}
-	}
-	return d, c.c.Cameras, nil
+	return d, c.c.Cameras, err
 }
 
 func finder(c hal.Cameras) hal.Finder {

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"anchord/hal"
@@ -56,17 +57,25 @@ func pick(match string, real, test []hal.Device) (hal.Device, error) {
 	return hal.Device{}, fmt.Errorf("nothing that fits %q is plugged in: %w", match, hal.ErrGone)
 }
 
-// list gives the devices of both finders; test may be nil.
-func list(ctx context.Context, real, test hal.Finder) (r, t []hal.Device, err error) {
+// find gives the device that the match list names, and whether it is a test device. A
+// real finder that cannot list (no sound server) has nothing; its error is told when
+// nothing else fits.
+func find(ctx context.Context, match string, real, test hal.Finder) (d hal.Device, isTest bool, err error) {
+	var r, t []hal.Device
+	var broken error
 	if real != nil {
-		if r, err = real.List(ctx); err != nil {
-			return nil, nil, err
-		}
+		r, broken = real.List(ctx)
 	}
 	if test != nil {
 		if t, err = test.List(ctx); err != nil {
-			return nil, nil, err
+			return d, false, err
 		}
 	}
-	return r, t, nil
+	if d, err = pick(match, r, t); err != nil {
+		if broken != nil {
+			err = broken
+		}
+		return d, false, err
+	}
+	return d, slices.Contains(t, d), nil
 }

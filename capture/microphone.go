@@ -148,20 +148,11 @@ func (m *Microphone) find(ctx context.Context, match string) (hal.Device, hal.Mi
 	if m.c.Test != nil {
 		tf = m.c.Test
 	}
-	real, test, err := list(ctx, rf, tf)
-	if err != nil {
-		return hal.Device{}, nil, err
+	d, test, err := find(ctx, match, rf, tf)
+	if test {
+		return d, m.c.Test, err
 	}
-	d, err := pick(match, real, test)
-	if err != nil {
-		return hal.Device{}, nil, err
-	}
-	for _, t := range test {
-		if t == d {
-			return d, m.c.Test, nil
-		}
-	}
-	return d, m.c.Microphones, nil
+	return d, m.c.Microphones, err
 }
 
 func (m *Microphone) stream(ctx context.Context, mic hal.Microphone, d hal.Device, set MicrophoneSettings) error {

@@ -87,7 +87,7 @@ func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error)
 	d.sounds.Add(sounds.Put)
 	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(w))
 	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(w))
-	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnEvent: d.told, OnSent: d.sent,
+	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnSent: d.sent,
 		ICE: iceServers(c.ICE.Servers), Loopback: local(c.Room.URL)})
 	d.video.Add(d.session.PutVideo)
 	d.audio.Add(d.session.PutAudio)
@@ -232,11 +232,6 @@ func (d *daemon) dial(t rtc.Target) (rtc.Signaller, error) {
 		c.Token = func(context.Context) (string, error) { return readToken(d.c.Room.TokenFile) }
 	}
 	return whip.New(c)
-}
-
-// told logs what listeners are told.
-func (d *daemon) told(n rtc.Notice) {
-	d.log.Info(n.Name, "result", n.Result, "user", n.User, "text", n.Text)
 }
 
 // sent measures each picture.
