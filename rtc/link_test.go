@@ -49,7 +49,7 @@ type watcher struct {
 	sr   map[webrtc.RTPCodecType][]*rtcp.SenderReport
 	cvo  uint8
 	lvl  uint8
-	drop func(seq uint16) bool // of the picture's packets, may be nil
+	drop func(seq uint16) bool // nil: none
 	wg   sync.WaitGroup
 
 	ready chan webrtc.RTPCodecType // gets each track that can be received from now on
@@ -63,11 +63,11 @@ type lossy struct {
 
 func (l *lossy) NewInterceptor(string) (interceptor.Interceptor, error) { return l, nil }
 
-func (l *lossy) BindRemoteStream(info *interceptor.StreamInfo, r interceptor.RTPReader) interceptor.RTPReader {
+func (l *lossy) BindRemoteStream(_ *interceptor.StreamInfo, r interceptor.RTPReader) interceptor.RTPReader {
 	return interceptor.RTPReaderFunc(func(b []byte, a interceptor.Attributes) (int, interceptor.Attributes, error) {
 		for {
 			n, a, err := r.Read(b, a)
-			if err != nil || info.ClockRate != 90000 || l.w.drop == nil || !l.w.drop(uint16(b[2])<<8|uint16(b[3])) {
+			if err != nil || l.w.drop == nil || !l.w.drop(uint16(b[2])<<8|uint16(b[3])) {
 				return n, a, err
 			}
 		}
