@@ -90,12 +90,13 @@ run() {
 	[ -z "$wd" ] || set -- "$@" -device i6300esb -watchdog-action reset
 	[ -z "$qmp" ] || set -- "$@" -qmp "unix:$qmp,server=on,wait=off"
 	# Each dies with its parent, so that even SIGKILL to this script leaves nothing running.
-	setpriv --pdeathsig TERM timeout -k 2 "$limit" setpriv --pdeathsig KILL $Q "$@" $qargs </dev/null >"$D/qemu.log" 2>&1 &
+	setpriv --pdeathsig TERM timeout -k 20 "$limit" setpriv --pdeathsig KILL $Q "$@" $qargs </dev/null >"$D/qemu.log" 2>&1 &
 	qemu=$!
 	setpriv --pdeathsig KILL tail -n +1 -f -s 0.1 --pid=$qemu "$D/out" 8>&- &
 	tail=$!
 	wait $qemu || rc=$?
 	qemu=
+	[ $rc != 137 ] || rc=124 # it did not even end when asked to
 	wait $tail || true
 	tail=
 	if [ -s "$D/status" ]; then exit "$(cat "$D/status")"; fi

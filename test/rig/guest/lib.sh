@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+# lib.sh: shell functions for scripts that run in the rig's guest. Use: . /rig/lib.sh
+#
+#   wait_for PATH [SECONDS]      until it exists (10 s), or the script ends with a message
+#   wait_gone PATH [SECONDS]     until it does not
+#   wait_until SECONDS COMMAND   until the command succeeds
+#   start_vusb [ARGS...]         a virtual USB camera (see vusb -h), plugged when this returns
+#   vusb_cmd COMMAND             plug, unplug, freeze, err, trunc, stall, ok, frames: returns when it is done
+#   stop_vusb                    unplugged and ended
+#       several cameras: VUSB=second start_vusb ...; VUSB=second vusb_cmd unplug
+#   video_node [NAME]            the first capture node of the camera of that name (Virtual Webcam)
+#   start_pulse                  a PulseAudio server at /run/pa/native with the source "mic" (440 Hz) and the
+#                                sink "speaker"; PULSE_SERVER is set. At most one
+#   kill_pulse                   as kill -9
+#   start_vh264                  the virtual H.264 encoder; sets VH264 to its node
+# A failed wait ends the script with status 1.
+
+die() { echo "guest: $*" >&2; exit 1; }
+
+wait_until() { # the clock is the kernel's, for emulated time is slow
+	_end=$(($(cut -d. -f1 /proc/uptime) + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(cut -d. -f1 /proc/uptime)" -le "$_end" ] || return 1
+		sleep 0.1
+	done
+}
+
+is_gone() { [ ! -e "$1" ]; }
+wait_for() { wait_until "${2:-10}" test -e "$1" || die "no $1 after ${2:-10} s"; }
+wait_gone() { wait_until "${2:-10}" is_gone "$1" || die "$1 still there after ${2:-10} s"; }
+
+_answers() { wc -l <"/run/vusb/${VUSB:-vusb}.log"; }
+_answered() { [ "$(_answers)" -gt "$1" ]; }
+
+start_vusb() {
+	modprobe -a vhci-hcd uvcvideo snd-usb-audio
+	mkdir -p /run/vusb
+	_v=/run/vusb/${VUSB:-vusb}
+	rm -f "$_v.ctl"
+	mkfifo "$_v.ctl"
+	: >"$_v.log"
+	nice -n -15 /rig/vusb -ctl "$_v.ctl" "$@" >>"$_v.log" &
+	echo $! >"$_v.pid"
+	case " $* " in *" -plug=false "*) return 0 ;; esac
+	wait_until 10 _answered 0 || die "vusb does not answer"
+	grep -q '^ok' "$_v.log" || die "vusb: $(cat "$_v.log")"
+}
+
+vusb_cmd() {
+	_v=/run/vusb/${VUSB:-vusb}
+	kill -0 "$(cat "$_v.pid")" 2>/dev/null || die "vusb has ended: $(tail -n 1 "$_v.log")"
+	_n=$(_answers)
+	echo "$*" >"$_v.ctl"
+	wait_until 10 _answered "$_n" || die "vusb does not answer to $*"
+	_a=$(tail -n 1 "$_v.log")
+	case $_a in
+	"ok $* "*) echo "${_a#ok "$*" }" ;;
+	ok*) ;;
+	*) die "vusb: $_a" ;;
+	esac
+}
+
+stop_vusb() {
+	vusb_cmd quit
+	wait "$(cat "/run/vusb/${VUSB:-vusb}.pid")" 2>/dev/null || true
+}
+
+video_node() {
+	for _n in /sys/class/video4linux/video*; do
+		case $(cat "$_n/name" 2>/dev/null) in "${1:-Virtual Webcam}"*) [ "$(cat "$_n/index")" != 0 ] || { echo "/dev/${_n##*/}"; return 0; } ;; esac
+	done
+	return 1
+}
+
+start_pulse() {
+	mkdir -p /run/pa
+	export HOME=/run/pa XDG_RUNTIME_DIR=/run/pa PULSE_RUNTIME_PATH=/run/pa PULSE_STATE_PATH=/run/pa PULSE_SERVER=unix:/run/pa/native
+	rm -f /run/pa/native
+	pulseaudio -n -L 'module-native-protocol-unix socket=/run/pa/native auth-anonymous=1' \
+		-L 'module-null-sink sink_name=speaker rate=48000 channels=2' \
+		-L 'module-sine-source source_name=mic frequency=440 rate=48000' \
+		--daemonize=no --use-pid-file=no --exit-idle-time=-1 --realtime=no --high-priority=no 2>>/run/pa/log &
+	PULSE_PID=$!
+	wait_until 15 pactl info || die "PulseAudio does not answer: $(tail -n 3 /run/pa/log)"
+	pactl set-default-source mic
+	pactl set-default-sink speaker
+}
+
+kill_pulse() {
+	kill -9 "$PULSE_PID"
+	wait "$PULSE_PID" 2>/dev/null || true
+}
+
+start_vh264() {
+	modprobe vh264
+	wait_for /dev/vh264
+	/rig/vh264-helper &
+	for _n in /sys/class/video4linux/video*; do
+		! grep -q vh264 "$_n/name" || VH264=/dev/${_n##*/}
+	done
+	[ -n "${VH264:-}" ] || die "no node of vh264"
+}
