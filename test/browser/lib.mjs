@@ -24,6 +24,9 @@ export function args(defaults) {
 // happens the browser is closed, also on SIGTERM.
 export async function run(program) {
   let browser, sink;
+  // Chromium's profile and sockets too go to a folder that is taken away at the end.
+  const scratch = mkdtempSync(join(tmpdir(), 'anchord-browser-'));
+  process.env.TMPDIR = scratch;
   const launch = async (more = {}) => {
     if (more.sound) sink = await speaker();
     return (browser = await open({ ...more, env: sink?.env }));
@@ -31,6 +34,7 @@ export async function run(program) {
   const close = async () => {
     await browser?.close().catch(() => {});
     await sink?.close();
+    rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
   };
   for (const s of ['SIGTERM', 'SIGINT']) process.on(s, () => close().finally(() => process.exit(1)));
   let result;
@@ -46,7 +50,7 @@ export async function run(program) {
 // speaker starts a sound server of the browser's own with a sink that goes nowhere. Without one Chromium plays into a
 // stand-in that loses time whenever the machine is busy, so that the sound falls behind the picture by itself.
 async function speaker() {
-  const dir = mkdtempSync(join(tmpdir(), 'anchord-speaker-'));
+  const dir = mkdtempSync(join(tmpdir(), 'speaker-'));
   const socket = join(dir, 'native');
   const env = { ...process.env, HOME: dir, XDG_RUNTIME_DIR: dir, XDG_CONFIG_HOME: dir, PULSE_SERVER: `unix:${socket}`, PULSE_RUNTIME_PATH: dir };
   const child = spawn('pulseaudio', [
@@ -80,7 +84,7 @@ async function open({ autoplay = true, extra = [], env } = {}) {
       '--disable-component-update', '--disable-sync', ...(env ? [] : ['--mute-audio']),
       '--disable-background-timer-throttling', '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
       ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-      autoplay ? '--autoplay-policy=no-user-gesture-required' : '--autoplay-policy=user-gesture-required',
+      autoplay ? '--autoplay-policy=no-user-gesture-required' : '--autoplay-policy=document-user-activation-required',
       ...extra,
     ],
   });

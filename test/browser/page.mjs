@@ -1,6 +1,7 @@
 // page.mjs --url URL --state live|lost|empty|… [--out DIR] [--name NAME] [--timeout S] [--lang zh-CN] [--light]
 //
-// Waits until the viewer page shows the state (any tile's state as in window.anchord, or "empty"), with the page's
+// Waits until the viewer page shows the state (any tile's state as in window.anchord, "empty", or "page:" and what the
+// page shows instead of pictures: wait, empty, closed, refused, bad, old), with the page's
 // own content policy in force, and takes three screenshots of it: a desktop's, a phone's and a television's. Fails
 // when the page logged an error, broke its policy, spoke to another server, or does not fit the window.
 
@@ -15,10 +16,10 @@ run(async (launch) => {
   for (const [size, width, height] of sizes) {
     const { page, context, faults } = await viewer(browser, o.url, { width, height, lang: o.lang, dark: !o.light, phone: size === 'phone' });
     await page.waitForFunction((s) => {
-      if (s === 'empty') return document.documentElement.dataset.empty === 'empty';
+      if (s === 'empty' || s.startsWith('page:')) return document.documentElement.dataset.empty === s.replace('page:', '');
       return [...(window.anchord?.peers.values() || [])].some((p) => p.state === s && (s !== 'live' || p.video.readyState >= 2));
     }, o.state, { timeout: o.timeout * 1000, polling: 50 });
-    await page.waitForTimeout(1200); // transitions, and a few frames
+    await page.waitForTimeout(o.out ? 1200 : 200); // transitions, and a few frames
     const seen = await page.evaluate(() => ({
       wide: document.documentElement.scrollWidth > innerWidth,
       words: [...document.querySelectorAll('.words:not([hidden]) p, #empty:not([hidden]) h2')].map((e) => e.textContent),

@@ -54,7 +54,7 @@ export async function probe({ user, sound }) {
 
   let ctx;
   if (sound) {
-    ctx = new AudioContext({ latencyHint: 'playback', sampleRate: 48000 });
+    ctx = new AudioContext({ latencyHint: 'interactive', sampleRate: 48000 });
     await ctx.resume();
     log.rate = ctx.sampleRate;
     const code = `registerProcessor('tap', class extends AudioWorkletProcessor {

@@ -1,4 +1,5 @@
-// watch.mjs --url URL --seconds N [--user U] [--no-sound] [--min-fps F] [--timeout S] [--screenshot FILE] [--width W] [--height H]
+// watch.mjs --url URL --seconds N [--user U] [--no-sound] [--min-fps F] [--settle S] [--timeout S]
+//   [--screenshot FILE] [--width W] [--height H]
 //
 // Opens the viewer page, waits for the first decoded frame, watches for N seconds and prints what was seen and heard as
 // one line of JSON. ok (and exit status 0) says that frames came, the counter never went back, the page logged no error
@@ -13,9 +14,13 @@
 //   sound:   an AudioWorklet on the page's own MediaStream writes down the samples; a beep's first sample above the
 //            threshold gives its place to about 1 ms, getOutputTimestamp its time at the loudspeaker.
 //   skew   = (time of the beep − its full second) − (time of the picture − its capture time).
-// Error: Web Audio's input queue and a loudspeaker buffer other than the <video> element's make the sound appear some
-// 10 ms later than the element plays it; bufferMs says what Web Audio adds at its end. byStatsMs is Chromium's own
-// figure (difference of estimatedPlayoutTimestamp), which leaves both out. phase says where full seconds were taken
+// Chromium needs some seconds to bring the two together, the more the busier the machine is while its loudspeaker opens
+// (up to a second of sound piles up and is played out at most some per cent faster): beeps in the first --settle seconds
+// are listed apart, as settlingMs.
+// Error: Web Audio plays through a stream of its own, whose buffers (bufferMs: its own and the loudspeaker's, both in
+// the figure) differ from the <video> element's, so that the sound seems 10 to 30 ms later than the element plays it.
+// byStatsMs is Chromium's own figure (difference of estimatedPlayoutTimestamp; positive: the sound is late), which
+// leaves Web Audio out. phase says where full seconds were taken
 // from: "host" when the capture clock is this machine's monotonic clock (exact; latencyMs, capture to display, is known
 // then too), else "flash": from the white square, to phaseErrorMs.
 
@@ -23,7 +28,7 @@ import { args, firstFrame, median, round, run, viewer } from './lib.mjs';
 import { probe } from './probe.mjs';
 import { level, loudest, onsets } from './signal.mjs';
 
-const o = args({ url: '', seconds: '10', user: '', 'no-sound': false, 'min-fps': '0', timeout: '20', screenshot: '', width: '1280', height: '800' });
+const o = args({ url: '', seconds: '10', user: '', 'no-sound': false, 'min-fps': '0', settle: '0', timeout: '20', screenshot: '', width: '1280', height: '800' });
 
 run(async (launch) => {
   const browser = await launch({ sound: !o['no-sound'], extra: [`--unsafely-treat-insecure-origin-as-secure=${new URL(o.url).origin}`] });
@@ -119,7 +124,8 @@ function heard(log, frames, mono) {
   const pictures = stamped(frames);
   const phase = pictures.length ? fullSeconds(pictures, mono) : null;
   if (!phase || !beeps.length) return { sound, skew: { n: 0, medianMs: null, listMs: [], byStatsMs: round(median(log.sync)) } };
-  const list = [];
+  const list = [], settling = [];
+  const settled = (log.stamps[0]?.[1] ?? 0) + o.settle * 1000;
   for (const b of beeps) {
     const at = (log.first + b) / rate; // context time
     const near = log.stamps.filter(([c]) => Math.abs(c - at) < 3).map(([c, p]) => p - c * 1000);
@@ -130,11 +136,11 @@ function heard(log, frames, mono) {
     const delay = median(delays);
     // The full second nearest to what the picture shows when the beep is heard.
     const seen = played - delay - phase.offset;
-    list.push(seen - Math.round(seen / 1000) * 1000);
+    (played < settled ? settling : list).push(seen - Math.round(seen / 1000) * 1000);
   }
   const skew = {
     n: list.length, medianMs: round(median(list)), minMs: round(list.length ? Math.min(...list) : null), maxMs: round(list.length ? Math.max(...list) : null),
-    listMs: list.map((v) => round(v)), phase: phase.from, phaseErrorMs: phase.error, byStatsMs: round(median(log.sync)),
+    listMs: list.map((v) => round(v)), settlingMs: settling.map((v) => round(v)), phase: phase.from, phaseErrorMs: phase.error, byStatsMs: round(median(log.sync)),
     bufferMs: log.latency.map((v) => round(v * 1000)),
   };
   const out = { sound, skew };
