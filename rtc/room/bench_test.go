@@ -25,7 +25,7 @@ func BenchmarkFanOut(b *testing.B) {
 	src := &source{relay: r, session: &session{}, ring: newRing()}
 	r.start(src)
 	for range 10 {
-		r.add(&sink{relay: r, session: src.session, out: &discard{}})
+		r.add(&sink{relay: r, session: src.session, out: &discard{}, ready: true})
 	}
 	h := rtp.Header{Version: 2, SequenceNumber: 1}
 	whole, err := (&rtp.Packet{Header: h, Payload: append(keyFrame(1), make([]byte, 1150)...)}).Marshal()

@@ -124,6 +124,23 @@ func TestKeyFrameRequestsAreCoalesced(t *testing.T) {
 	}
 }
 
+func TestViewerThatNeverConnectsCostsNothing(t *testing.T) {
+	s, url := start(t, Config{})
+	pub := publisher(t)
+	pub.enter(url + "/whip/101?user=a")
+	if res, text := do(t, "POST", url+"/whep/101/a", typeSDP, viewer(t).offer(), nil); res.StatusCode != 201 {
+		t.Fatalf("%d %s", res.StatusCode, text)
+	}
+	defer flow(pub, 1, 1)()
+	wait(t, "a second of media", func() bool {
+		st := s.State("101")
+		return len(st.Anchors) == 1 && st.Anchors[0].Packets > 200
+	})
+	if n := pub.count(&pub.plis); n != 0 {
+		t.Errorf("%d key frames were asked for", n)
+	}
+}
+
 func TestNackIsAnsweredFromTheRing(t *testing.T) {
 	s, url := start(t, Config{})
 	pub := publisher(t)

@@ -87,7 +87,7 @@ func (r *relay) start(src *source) {
 	r.asked = time.Time{} // another sender: the pause since the last request does not count
 	r.src.Store(src)
 	r.mu.Unlock()
-	if r.video && len(r.all()) > 0 {
+	if r.video && slices.ContainsFunc(r.all(), (*sink).isReady) {
 		r.needKey(time.Now())
 	}
 }
@@ -131,14 +131,19 @@ func (r *relay) needKey(now time.Time) {
 	r.askKey(now)
 }
 
-// askKey sends the request that is due, if any.
+// askKey sends the request that is due, if any. A source that sends nothing is asked less often:
+// its camera may be off.
 func (r *relay) askKey(now time.Time) {
 	src := r.src.Load()
 	if src == nil || !r.want.Load() {
 		return
 	}
+	pause := keyEvery
+	if now.UnixNano()-r.heard.Load() > int64(lostAfter) {
+		pause = lostAfter
+	}
 	r.mu.Lock()
-	if now.Sub(r.asked) < keyEvery {
+	if now.Sub(r.asked) < pause {
 		r.mu.Unlock()
 		return
 	}

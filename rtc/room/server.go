@@ -289,9 +289,7 @@ func (s *Server) connected(peer *session) {
 	}
 	s.mu.Unlock()
 	for _, k := range peer.sinks {
-		if k.relay.video {
-			k.relay.needKey(time.Now())
-		}
+		k.connected()
 	}
 }
 

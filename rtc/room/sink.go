@@ -21,6 +21,7 @@ type sink struct {
 	user    string // the anchor
 
 	mu     sync.Mutex
+	ready  bool // the viewer is connected
 	out    webrtc.TrackLocalWriter
 	ext    byte // id of the carried header extension, 0: not agreed on
 	ssrc   uint32
@@ -90,6 +91,22 @@ func (k *sink) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	return codec, nil
 }
 
+// connected lets media flow.
+func (k *sink) connected() {
+	k.mu.Lock()
+	k.ready = true
+	k.mu.Unlock()
+	if k.relay.video {
+		k.relay.needKey(time.Now())
+	}
+}
+
+func (k *sink) isReady() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ready
+}
+
 // Unbind is called by pion when the track is stopped.
 func (k *sink) Unbind(webrtc.TrackLocalContext) error {
 	k.mu.Lock()
@@ -122,9 +139,9 @@ func chooseCodec(all []webrtc.RTPCodecParameters, video bool) (webrtc.RTPCodecPa
 // frame.
 func (k *sink) write(src *source, p *packet) bool {
 	k.mu.Lock()
-	if k.out == nil {
+	if k.out == nil || !k.ready {
 		k.mu.Unlock()
-		return true // nobody there yet
+		return true // nobody there yet: nothing to wait for
 	}
 	if k.src == src {
 		if d := p.seq - k.highest; d != 0 && int16(d) > 0 {
