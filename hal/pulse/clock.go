@@ -49,6 +49,14 @@ func (c *clock) step(n uint64, t media.Time) {
 	c.n, c.t, c.bend, c.doubt = n, float64(t), c.drift, 0
 }
 
+// bound says that the samples before n have arrived at t, so they were captured before: a
+// clock that says otherwise was set by a bad measurement.
+func (c *clock) bound(n uint64, t media.Time) {
+	if late := c.at(n).Sub(t); late > 0 {
+		c.t -= float64(late)
+	}
+}
+
 // steer takes a measurement: sample n was captured at t. A busy server measures badly, so
 // the clock steps only when some in a row agree by how much it is off. It tells whether
 // the next measurement should come soon.

@@ -84,6 +84,19 @@ func TestClockStepsWhenSamplesWereLost(t *testing.T) {
 	}
 }
 
+func TestClockIsNeverAheadOfWhatArrived(t *testing.T) {
+	c := clock{rate: sampleRate}
+	c.step(0, 1e9)
+	c.bound(48000, media.Time(2e9+1e6))
+	if off := c.at(0).Sub(1e9); off != 0 {
+		t.Errorf("moved by %v without need", off)
+	}
+	c.bound(48000, media.Time(2e9-30e6))
+	if off := c.at(48000).Sub(2e9); (off + 30*time.Millisecond).Abs() > time.Microsecond {
+		t.Errorf("moved by %v, want -30ms", off)
+	}
+}
+
 func TestStampsNeverGoBack(t *testing.T) {
 	c := clock{rate: sampleRate}
 	c.step(0, 1e12)

@@ -68,6 +68,9 @@ func (m *Microphones) List(ctx context.Context) ([]hal.Device, error) {
 	defer c.closeWith(ctx)()
 	sources, first, err := c.sources()
 	if err != nil {
+		if ctx.Err() != nil {
+			err = hal.ErrStopped
+		}
 		return nil, fmt.Errorf("list microphones: %w", err)
 	}
 	list := make([]hal.Device, 0, len(sources))
@@ -95,6 +98,9 @@ func (m *Microphones) Open(ctx context.Context, d hal.Device) (hal.Microphone, e
 	name := cmp.Or(d.Node, d.ID)
 	mic := newMic(name, m.c.Log)
 	if err := mic.open(ctx, m.c); err != nil {
+		if ctx.Err() != nil {
+			err = hal.ErrStopped
+		}
 		return nil, fmt.Errorf("open microphone %s: %w", name, err)
 	}
 	return mic, nil

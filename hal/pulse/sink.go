@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	holeTime   = 100 * time.Millisecond // without sound: some may be lost
+	holeTime   = 100 * time.Millisecond // without sound: some may be lost, or only late
 	wakeBlocks = 5                      // dropped after a source woke up: they click, or are late
 	maxWaiting = 25                     // blocks that nobody took; the oldest goes then
 	maxOut     = 2 * maxWaiting
 )
 
 // sink makes stamped blocks of the bytes that the server sends. Until the clock is set,
-// and after each hole, blocks are held back until the latency was measured: a few
+// and after a long pause, blocks are held back until the latency was measured: a few
 // milliseconds.
 type sink struct {
 	blocks chan *media.Sound
@@ -78,7 +78,10 @@ func (s *sink) sound(b []byte, now media.Time) {
 		return
 	}
 	if s.last != 0 && now.Sub(s.last) > holeTime {
-		s.holding = true
+		if now.Sub(s.last) > stuckTime {
+			s.holding = true
+		}
+		poke(s.ask)
 	}
 	s.last = now
 	if s.skip > 0 {
@@ -95,6 +98,7 @@ func (s *sink) sound(b []byte, now media.Time) {
 		if s.fill == 0 {
 			s.begun, s.stamp = s.samples(s.bytes), 0
 			if !s.holding {
+				s.clock.bound(s.samples(s.bytes+uint64(len(b))), now)
 				s.stamp = s.clock.stamp(s.begun)
 			}
 		}
@@ -178,9 +182,9 @@ func (s *sink) measured(asked media.Time, behind time.Duration) (soon bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.samples(s.atAnswer)
-	t := asked.Add(s.answered.Sub(asked) / 2).Add(-behind)
+	t := min(asked.Add(s.answered.Sub(asked)/2).Add(-behind), s.last)
 	switch off := t.Sub(s.clock.at(n)); {
-	case !s.set, s.holding && (off > holeTime/2 || off < -holeTime): // no doubt that sound was lost
+	case !s.set, s.holding && (off > stepAt || off < -stepAt): // the source slept, its sound is lost
 		s.clock.step(n, t)
 		s.set = true
 	default:

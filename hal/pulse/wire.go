@@ -233,6 +233,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		if err != nil {
 			w.fail(err)
 			w.nc.Close()
+			w.out = w.out[:0]
 			return 0, err
 		}
 		w.out = append(w.out[:0], w.out[n:]...)
