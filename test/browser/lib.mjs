@@ -23,19 +23,23 @@ export function args(defaults) {
 // run calls the program and prints its result as one line of JSON: exit status 0 when result.ok, else 1. Whatever
 // happens the browser is closed, also on SIGTERM.
 export async function run(program) {
-  let browser, sink;
+  let browser, sink, ended; // promises
   // Chromium's profile and sockets too go to a folder that is taken away at the end.
   const scratch = mkdtempSync(join(tmpdir(), 'anchord-browser-'));
   process.env.TMPDIR = scratch;
   const launch = async (more = {}) => {
-    if (more.sound) sink = await speaker();
-    return (browser = await open({ ...more, env: sink?.env }));
+    if (more.sound) sink = speaker();
+    const env = (await sink)?.env;
+    if (ended) throw new Error('ended');
+    return (browser = open({ ...more, env }));
   };
-  const close = async () => {
-    await browser?.close().catch(() => {});
-    await sink?.close();
+  // What is still being started is waited for, or it would outlive us.
+  const end = async () => {
+    await (await browser?.catch(() => null))?.close().catch(() => {});
+    await (await sink?.catch(() => null))?.close();
     rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
   };
+  const close = () => (ended ??= end());
   for (const s of ['SIGTERM', 'SIGINT']) process.on(s, () => close().finally(() => process.exit(1)));
   let result;
   try {
