@@ -38,6 +38,7 @@ type loop struct {
 	sign     Signaller
 	reached  Target // that sign reaches
 	servers  []ICEServer
+	hopeless bool  // sign's room cannot restart ICE
 	err      error // why the last attempt failed
 
 	retry *time.Timer
@@ -168,8 +169,10 @@ func (l *loop) hear(n note) {
 	switch n.kind {
 	case evAnswered:
 		if n.servers != nil {
-			l.servers = n.servers
+			l.servers = n.servers // for the next attempt: this one has its addresses already
 		}
+	case evRestarted:
+		l.hopeless = l.hopeless || errors.Is(n.err, ErrNoRestart)
 	case evUp:
 		if a := l.attempts[n.n]; a != nil && n.n == l.m.nxt {
 			close(a.up)
@@ -228,9 +231,8 @@ var whys = map[kind]string{evAnswered: "the room answered", evUp: "connected", e
 // step is the only place where the state changes.
 func (l *loop) step(n note, why string) {
 	if why == "" {
-		why = whys[n.kind]
-		if n.err != nil {
-			why += ": " + n.err.Error()
+		if why = whys[n.kind]; n.err != nil && n.kind != evQuiet {
+			why = n.err.Error()
 		}
 	}
 	now := time.Now()
@@ -334,7 +336,7 @@ func (l *loop) dial(n int) {
 			l.wg.Go(func() { l.post(note{event: event{kind: evDown, n: n}, err: err}) })
 			return
 		}
-		l.sign, l.reached, l.servers = sign, target, nil
+		l.sign, l.reached, l.servers, l.hopeless = sign, target, nil, false
 	}
 	sign := l.sign
 	servers := append(append([]ICEServer(nil), l.s.cfg.ICE...), l.servers...)
@@ -405,8 +407,13 @@ func (l *loop) forward(ctx context.Context, n int, c <-chan Event) {
 
 // restart restarts an attempt's ICE.
 func (l *loop) restart(a *attempt) {
+	hopeless := l.hopeless
 	l.wg.Go(func() {
 		<-a.made
+		if hopeless { // to try would only end the old path, which may come back
+			l.post(note{event: event{kind: evRestarted, n: a.n, failed: true}, err: ErrNoRestart})
+			return
+		}
 		ctx, cancel := context.WithTimeout(l.ctx, restartWithin)
 		defer cancel()
 		err := a.way.Restart(ctx, a.call)

@@ -254,6 +254,30 @@ func (w *world) take() []string {
 	return n
 }
 
+func (w *world) made() []*worldCall {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]*worldCall(nil), w.calls...)
+}
+
+func (w *world) tried() []time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]time.Time(nil), w.tries...)
+}
+
+func (w *world) log() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.states...)
+}
+
+func (w *world) dialled() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.rooms...)
+}
+
 func TestEnterAndExit(t *testing.T) {
 	live(t, func(t *testing.T, w *world) {
 		w.mustBe(t, Idle)
@@ -274,7 +298,7 @@ func TestEnterAndExit(t *testing.T) {
 		if got := fmt.Sprint(w.take()); got != "[onEnterRoom 50 onExitRoom 0]" {
 			t.Error(got)
 		}
-		if got := strings.Join(w.states, " "); got != "idle>entering entering>in in>exiting exiting>idle" {
+		if got := strings.Join(w.log(), " "); got != "idle>entering entering>in in>exiting exiting>idle" {
 			t.Error(got)
 		}
 		for _, bad := range []Target{{}, {Address: Address{Scheme: Embedded}, Room: "0", User: "a"}, {Address: Address{Scheme: Embedded}, Room: "1", User: "a b"}} {
@@ -293,7 +317,7 @@ func TestAnotherRoom(t *testing.T) {
 		_ = w.s.Enter(room("2"))
 		time.Sleep(time.Second)
 		w.mustBe(t, In)
-		if got := fmt.Sprint(w.rooms, w.take()); got != "[1 2] [onEnterRoom 50 onExitRoom 0 onEnterRoom 50]" {
+		if got := fmt.Sprint(w.dialled(), w.take()); got != "[1 2] [onEnterRoom 50 onExitRoom 0 onEnterRoom 50]" {
 			t.Error(got)
 		}
 	})
@@ -341,8 +365,9 @@ func TestTheTimelineOfALongOutage(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 		// The tries themselves: each half to whole second.
-		for i, at := range w.tries[2:100] {
-			if d := at.Sub(w.tries[i+1]); d < 500*time.Millisecond || d > time.Second {
+		tries := w.tried()
+		for i, at := range tries[2:100] {
+			if d := at.Sub(tries[i+1]); d < 500*time.Millisecond || d > time.Second {
 				t.Fatalf("try %d came after %v", i, d)
 			}
 		}
@@ -398,8 +423,8 @@ func TestICERestartMendsWithoutANewSession(t *testing.T) {
 		w.lose()
 		time.Sleep(100 * time.Millisecond)
 		w.mustBe(t, In)
-		if len(w.calls) != 1 || len(w.take()) != 0 {
-			t.Errorf("%d calls", len(w.calls))
+		if len(w.made()) != 1 || len(w.take()) != 0 {
+			t.Errorf("%d calls", len(w.made()))
 		}
 	})
 }
@@ -420,13 +445,13 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			live(t, func(t *testing.T, w *world) {
-				w.refuse = c.err
+				w.set(func() { w.refuse = c.err })
 				_ = w.s.Enter(room("1"))
-				for len(w.tries) < 2 {
+				for len(w.tried()) < 2 {
 					time.Sleep(10 * time.Millisecond)
 					synctest.Wait()
 				}
-				if d := w.tries[1].Sub(w.tries[0]); d < c.from || d > c.to {
+				if d := w.tried()[1].Sub(w.tried()[0]); d < c.from || d > c.to {
 					t.Errorf("tried again after %v", d)
 				}
 				if got := fmt.Sprint(w.take()); got != c.told {
@@ -435,11 +460,11 @@ func TestRefusals(t *testing.T) {
 				if st := w.s.Stats(); !errors.Is(st.Err, c.err) || st.Tries == 0 || st.Code == 0 {
 					t.Errorf("%+v", st)
 				}
-				n := len(w.tries)
+				n := len(w.tried())
 				w.s.Poke() // a new token, say
 				synctest.Wait()
-				if len(w.tries) != n+1 {
-					t.Errorf("%d tries after a poke, want %d", len(w.tries), n+1)
+				if len(w.tried()) != n+1 {
+					t.Errorf("%d tries after a poke, want %d", len(w.tried()), n+1)
 				}
 				time.Sleep(time.Hour)
 				synctest.Wait()
@@ -456,17 +481,18 @@ func TestRefusals(t *testing.T) {
 
 func TestBackoffOfATroubledServer(t *testing.T) {
 	live(t, func(t *testing.T, w *world) {
-		w.refuse = &Refused{Status: 502}
+		w.set(func() { w.refuse = &Refused{Status: 502} })
 		_ = w.s.Enter(room("1"))
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		for i := range w.tries[1:] {
-			d, most := w.tries[i+1].Sub(w.tries[i]), min(time.Second<<min(i, 10), 30*time.Second)
+		tries := w.tried()
+		for i := range tries[1:] {
+			d, most := tries[i+1].Sub(tries[i]), min(time.Second<<min(i, 10), 30*time.Second)
 			if d < most/2 || d > most {
 				t.Errorf("try %d came after %v, want at most %v", i+2, d, most)
 			}
 		}
-		if n := len(w.tries); n < 20 || n > 50 {
+		if n := len(w.tried()); n < 20 || n > 50 {
 			t.Errorf("%d tries in 10 min", n)
 		}
 	})
@@ -482,7 +508,7 @@ func TestRoomThrowsOut(t *testing.T) {
 			live(t, func(t *testing.T, w *world) {
 				_ = w.s.Enter(room("1"))
 				time.Sleep(time.Second)
-				w.calls[0].events <- e
+				w.made()[0].events <- e
 				time.Sleep(time.Hour)
 				w.mustBe(t, Idle)
 				if got := fmt.Sprint(w.take()); got != want {
@@ -512,7 +538,7 @@ func TestDemandFollowsTheRoom(t *testing.T) {
 			t.Errorf("after entering: %+v, key %d", wish(), w.demand.Key())
 		}
 		w.demand.KeyMade()
-		w.calls[0].events <- Event{Kind: Subscribers}
+		w.made()[0].events <- Event{Kind: Subscribers}
 		if !wish().Subscribed {
 			t.Error("the first frames were not wanted")
 		}
@@ -520,14 +546,14 @@ func TestDemandFollowsTheRoom(t *testing.T) {
 		if wish().Subscribed {
 			t.Error("wanted though nobody subscribes")
 		}
-		w.calls[0].events <- Event{Kind: Subscribers, Count: 1}
+		w.made()[0].events <- Event{Kind: Subscribers, Count: 1}
 		if !wish().Subscribed || w.demand.Key() != media.KeyNow || w.s.Stats().Subscribers != 1 {
 			t.Errorf("newcomer: %+v, key %d, %d", wish(), w.demand.Key(), w.s.Stats().Subscribers)
 		}
 		w.demand.KeyMade()
-		w.calls[0].events <- Event{Kind: Joined, User: "bob"}
-		w.calls[0].events <- Event{Kind: Left, User: "bob", Reason: "timeout"}
-		w.calls[0].events <- Event{Kind: Subscribers}
+		w.made()[0].events <- Event{Kind: Joined, User: "bob"}
+		w.made()[0].events <- Event{Kind: Left, User: "bob", Reason: "timeout"}
+		w.made()[0].events <- Event{Kind: Subscribers}
 		if wish().Subscribed || w.demand.Key() != media.NoKey {
 			t.Error("wanted though the only subscriber left")
 		}
@@ -554,8 +580,8 @@ func TestRunAgainEntersAgain(t *testing.T) {
 			cancel()
 		}
 		w.leftNothing(t)
-		if len(w.calls) != 3 {
-			t.Errorf("%d calls", len(w.calls))
+		if len(w.made()) != 3 {
+			t.Errorf("%d calls", len(w.made()))
 		}
 	})
 }
