@@ -18,7 +18,10 @@ type event struct {
 	data []byte
 }
 
-// What events carry, as JSON.
+// What events carry, as JSON. The names of the events are: snapshot (Snapshot); join and leave
+// (presence), video and audio (available), state (condition), viewers (audience) and speaking
+// (speaking) to all; subscribers to the anchor that they are about; kick and dissolve (ending) to
+// who has to go, dissolve to observers too.
 type (
 	// AnchorState is one anchor in a snapshot.
 	AnchorState struct {

@@ -320,13 +320,6 @@ func (p *peer) sendVideo(seq uint16, ts uint32, payload []byte) {
 	}
 }
 
-func (p *peer) sendAudio(seq uint16, ts uint32, payload []byte) {
-	p.t.Helper()
-	if err := p.audio.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: seq, Timestamp: ts}, Payload: payload}); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
 // stream is an open event stream.
 type stream struct {
 	events chan got
