@@ -118,11 +118,11 @@ func (c *Camera) Run(ctx context.Context) error {
 
 // use opens one camera and streams from it; nil means that another one is wanted.
 func (c *Camera) use(ctx context.Context) error {
-	set := c.Settings()
 	select {
 	case <-c.again: // what follows sees it
 	default:
 	}
+	set := c.Settings()
 	if set.Off {
 		select {
 		case <-c.again:
@@ -193,7 +193,7 @@ func (c *Camera) stream(ctx context.Context, cam hal.Camera, d hal.Device, want 
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { c.reconsider(sctx, cancel, d, done) })
+	wg.Go(func() { c.reconsider(sctx, cancel, d, want, done) })
 	err = c.frameLoop(cam, want)
 	close(done)
 	wg.Wait()
@@ -204,8 +204,7 @@ func (c *Camera) stream(ctx context.Context, cam hal.Camera, d hal.Device, want 
 }
 
 // reconsider ends the stream when the settings or what is plugged in ask for another.
-func (c *Camera) reconsider(ctx context.Context, end func(), d hal.Device, done <-chan struct{}) {
-	begun := c.Settings()
+func (c *Camera) reconsider(ctx context.Context, end func(), d hal.Device, want Want, done <-chan struct{}) {
 	for {
 		select {
 		case <-c.again:
@@ -214,7 +213,7 @@ func (c *Camera) reconsider(ctx context.Context, end func(), d hal.Device, done 
 		}
 		now := c.Settings()
 		better, _, err := c.find(ctx, now.Match)
-		if now.Off || now.Want != begun.Want || err == nil && better != d {
+		if now.Off || now.Want != want || err == nil && better != d {
 			end()
 		}
 	}

@@ -106,11 +106,11 @@ func (m *Microphone) Run(ctx context.Context) error {
 }
 
 func (m *Microphone) use(ctx context.Context) error {
-	set := m.Settings()
 	select {
 	case <-m.again: // what follows sees it
 	default:
 	}
+	set := m.Settings()
 	if set.Off {
 		select {
 		case <-m.again:

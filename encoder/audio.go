@@ -117,6 +117,8 @@ func (a *Audio) Run(ctx context.Context) error {
 		scratch = gain(scratch, s.PCM, set)
 		n, err := enc.Encode(p.Data[:maxPacket], scratch)
 		p.Marks = s.Marks
+		// What the decoder plays begins so much later: its time is that of the sound.
+		p.Marks[media.Captured] -= media.Time(enc.Lookahead()) * 1e9 / opus.Rate
 		p.Samples = len(s.PCM) / s.Channels
 		s.Release()
 		if err != nil {

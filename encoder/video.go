@@ -105,20 +105,25 @@ type coding struct {
 // Run codes pictures until ctx ends, or until no encoder works.
 func (v *Video) Run(ctx context.Context) error {
 	var c coding
+	changed, remove := v.c.Demand.Changed()
+	defer remove()
 	defer func() {
 		v.closeEncoder(&c)
 		v.c.In.Clear()
 	}()
 	for {
-		f, err := v.c.In.Get(ctx)
-		if err != nil {
-			return err
-		}
-		f.Marks[media.Taken] = media.Now()
-		err = v.code(ctx, &c, f)
-		f.Release()
-		if err != nil {
-			return err
+		select {
+		case f := <-v.c.In.C():
+			f.Marks[media.Taken] = media.Now()
+			err := v.code(ctx, &c, f)
+			f.Release()
+			if err != nil {
+				return err
+			}
+		case <-changed: // the camera gives no pictures while nobody subscribes
+			v.rest(&c, !v.c.Demand.Wish().Subscribed)
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -126,9 +131,7 @@ func (v *Video) Run(ctx context.Context) error {
 // code codes one picture; an error means that no encoder works.
 func (v *Video) code(ctx context.Context, c *coding, f *media.Frame) error {
 	wish := v.c.Demand.Wish()
-	if v.rest(!wish.Subscribed) {
-		c.lastKey = 0 // who comes back cannot use a picture that builds on old ones
-	}
+	v.rest(c, !wish.Subscribed)
 	if !wish.Subscribed {
 		return nil
 	}
@@ -189,8 +192,9 @@ func (v *Video) wantsKey(c *coding, now media.Time) bool {
 	return c.lastKey == 0
 }
 
-// rest notes whether the encoder rests, and tells whether it has just woken up.
-func (v *Video) rest(resting bool) (woken bool) {
+// rest notes whether the encoder rests. When it has just woken up a key picture comes
+// next: who comes back cannot use one that builds on old ones.
+func (v *Video) rest(c *coding, resting bool) {
 	v.mu.Lock()
 	was := v.status.Resting
 	v.status.Resting = resting
@@ -198,7 +202,9 @@ func (v *Video) rest(resting bool) (woken bool) {
 	if was != resting {
 		v.c.Log.Info("encoder", "resting", resting)
 	}
-	return was && !resting
+	if was && !resting {
+		c.lastKey = 0
+	}
 }
 
 func (v *Video) openEncoder(ctx context.Context, c *coding, in media.Format, bitrate int, set VideoSettings) error {

@@ -3,12 +3,14 @@ package systemd
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Log is a slog.Handler for stderr that also remembers its newest lines. Under the
@@ -36,10 +38,27 @@ const remembered = 200
 
 // NewLog makes a log that writes to w.
 func NewLog(w io.Writer, level slog.Level) *Log {
-	o := &lines{w: w, journal: os.Getenv("JOURNAL_STREAM") != "", ring: make([]string, 0, remembered)}
+	o := &lines{w: w, journal: journal(w), ring: make([]string, 0, remembered)}
 	v := &slog.LevelVar{}
 	v.Set(level)
 	return &Log{slog.NewTextHandler(&o.buf, &slog.HandlerOptions{Level: v, ReplaceAttr: o.replace}), o, v}
+}
+
+// journal tells whether w is the journal's own stream: JOURNAL_STREAM names its device
+// and inode, and is also inherited by programs whose stderr was turned elsewhere since,
+// for instance by everything below a terminal that systemd started
+// (https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html).
+func journal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
 // replace leaves out the time where the journal has its own.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"anchord/device"
 	"anchord/hal"
@@ -259,6 +260,8 @@ func (x *Arg) check(v string, a *Args) error {
 	switch {
 	case len(v) > 256:
 		return Errorf(CodeArgument, "%s is longer than 256 bytes", x.Name)
+	case strings.ContainsFunc(v, control):
+		return Errorf(CodeSyntax, "a control character in %s", short(v))
 	case x.Kind == "int":
 		n, err := strconv.Atoi(v)
 		if err != nil || n < x.Min || n > x.Max {
@@ -316,8 +319,13 @@ func (r *Request) words() ([]word, error) {
 	return out, nil
 }
 
+// callTime is how long a command may take.
+const callTime = 10 * time.Second
+
 // call runs the command that the words say.
 func (t Table) call(ctx context.Context, words []word) (Fields, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
 	c, rest, err := t.find(words)
 	if err != nil {
 		return nil, err

@@ -186,7 +186,7 @@ func mic(p Parts) Table {
 	return Table{
 		{Name: "mic list", Help: "The microphones that are plugged in.", Run: devices(p.Mics, "mic")},
 		{Name: "mic show", Help: "The microphone in use.", Run: show(p.Mic)},
-		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Writes: true,
+		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Writes: true, Example: `mic select "USB Audio, any"`,
 			Args: []Arg{{Name: "match", Kind: "word", Help: "as for camera select"}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
 		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Writes: true,

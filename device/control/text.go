@@ -9,11 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 )
-
-// callTime is how long a command may take.
-const callTime = 10 * time.Second
 
 // answer gives the lines that answer one line of the text protocol, and nothing for an
 // empty line. A line that begins with { is a JSON request and has one JSON line for an
@@ -23,8 +19,6 @@ func (t Table) answer(ctx context.Context, line []byte) []byte {
 	if len(line) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	if line[0] == '{' {
 		return append(t.answerJSON(ctx, line), '\n')
 	}
@@ -97,8 +91,10 @@ func (t Table) answerJSON(ctx context.Context, line []byte) []byte {
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
 	err := d.Decode(&q)
-	if err == nil && d.More() {
-		err = errors.New("something follows the request")
+	if err == nil {
+		if _, e := d.Token(); !errors.Is(e, io.EOF) {
+			err = errors.New("something follows the request")
+		}
 	}
 	var f Fields
 	if err != nil {

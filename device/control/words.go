@@ -51,14 +51,16 @@ func split(line string) ([]word, error) {
 			}
 			w.value, line = line[:end], line[end:]
 		}
-		for _, r := range w.value {
-			if r < ' ' || r == 0x7f {
-				return nil, Errorf(CodeSyntax, "a control character in %s", short(w.value))
-			}
+		if strings.ContainsFunc(w.value, control) {
+			return nil, Errorf(CodeSyntax, "a control character in %s", short(w.value))
 		}
 		out = append(out, w)
 	}
 }
+
+// control tells whether r is a control character, which no argument may hold: what is
+// stored is shown on terminals and sent in headers later.
+func control(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }
 
 // quoted gives the end of the JSON string that s begins with, or -1.
 func quoted(s string) int {
@@ -77,7 +79,7 @@ func quoted(s string) int {
 func Quote(v string) string {
 	plain := v != "" && !strings.HasPrefix(v, `"`)
 	for _, r := range v {
-		if r <= ' ' || r == '"' || r == '=' || r == 0x7f || r == utf8.RuneError {
+		if r == ' ' || r == '"' || r == '=' || control(r) || r == utf8.RuneError {
 			plain = false
 		}
 	}
@@ -103,7 +105,7 @@ func short(s string) string {
 // U+FFFD, so that no escape sequence gets through.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {
+		if control(r) && r != '\t' || r == utf8.RuneError {
 			return '\ufffd'
 		}
 		return r
