@@ -224,6 +224,25 @@ func TestReadersWithAllBuffersAreNotTheCamerasFault(t *testing.T) {
 	next(t, c).Release()
 }
 
+// Frames and errors that were there when Next was called late are not hidden by the alarm
+// that went off in between.
+func TestLateReader(t *testing.T) {
+	d := newDriver()
+	c, _ := started(t, d, yuyv)
+	c.limit = 10 * time.Millisecond
+	c.arm(c.last)
+	d.deliver(t, nil)
+	d.deliver(t, nil)
+	time.Sleep(30 * time.Millisecond)
+	next(t, c).Release()
+	next(t, c).Release()
+	d.set("dequeue", unix.ENODEV)
+	time.Sleep(30 * time.Millisecond)
+	if _, err := c.Next(); !errors.Is(err, hal.ErrGone) {
+		t.Error(err)
+	}
+}
+
 func TestContextEndsTheStream(t *testing.T) {
 	d := newDriver()
 	c := &camera{node: d, log: New(Config{}).log, buffers: 4}

@@ -47,6 +47,9 @@ func (c *camera) dequeue() error {
 		case c.alarm.over():
 			return hal.ErrStopped
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			if c.try(0) {
+				break // it had gone off before anybody asked for a frame
+			}
 			if err := c.rung(); err != nil {
 				return err
 			}
@@ -87,7 +90,14 @@ func (c *camera) rung() error {
 func (c *camera) arm(t media.Time) error {
 	now := media.Now()
 	c.armed = now
-	return c.alarm.set(time.Now().Add(t.Add(c.limit).Sub(now) + time.Millisecond))
+	err := c.alarm.set(time.Now().Add(t.Add(c.limit).Sub(now) + time.Millisecond))
+	c.mu.Lock()
+	refused := c.refused
+	c.mu.Unlock()
+	if refused != 0 {
+		c.alarm.ring() // again: this may have been set over it
+	}
+	return err
 }
 
 // failed says what an errno means. A camera that is pulled shows it in many ways (EINVAL

@@ -19,7 +19,7 @@ var settle = [...]time.Duration{200 * time.Millisecond, time.Second}
 
 // Watch listens to the kernel's device events, or to udev's where one runs, and calls
 // changed after each camera that comes or goes, and once when it has begun to listen. It
-// blocks until ctx ends, which is no error.
+// blocks until ctx ends and then gives its error.
 func (s *Cameras) Watch(ctx context.Context, changed func()) error {
 	group := groupKernel
 	if _, err := os.Stat(s.udev); err == nil {
@@ -44,10 +44,10 @@ func (s *Cameras) Watch(ctx context.Context, changed func()) error {
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	if err != nil {
-		return fmt.Errorf("watch cameras: %w", err)
+	if err == nil {
+		return ctx.Err()
 	}
-	return nil
+	return fmt.Errorf("watch cameras: %w", err)
 }
 
 // bindUevents makes a socket that hears one group.
