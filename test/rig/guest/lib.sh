@@ -17,11 +17,16 @@
 
 die() { echo "guest: $*" >&2; exit 1; }
 
-wait_until() { # the clock is the kernel's, for emulated time is slow
-	_end=$(($(cut -d. -f1 /proc/uptime) + $1))
+# What follows forks as little as it can: emulated processes are slow to start.
+_seconds() { read -r _now _ </proc/uptime; _now=${_now%.*}; }
+
+wait_until() {
+	_seconds
+	_end=$((_now + $1))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		[ "$(cut -d. -f1 /proc/uptime)" -le "$_end" ] || return 1
+		_seconds
+		[ "$_now" -le "$_end" ] || return 1
 		sleep 0.1
 	done
 }
@@ -30,8 +35,12 @@ is_gone() { [ ! -e "$1" ]; }
 wait_for() { wait_until "${2:-10}" test -e "$1" || die "no $1 after ${2:-10} s"; }
 wait_gone() { wait_until "${2:-10}" is_gone "$1" || die "$1 still there after ${2:-10} s"; }
 
-_answers() { wc -l <"/run/vusb/${VUSB:-vusb}.log"; }
-_answered() { [ "$(_answers)" -gt "$1" ]; }
+# _answers counts vusb's answers, and sets _last to the last one.
+_answers() {
+	_count=0
+	while read -r _line; do _count=$((_count + 1)) _last=$_line; done <"/run/vusb/${VUSB:-vusb}.log"
+}
+_answered() { _answers; [ "$_count" -gt "$1" ]; }
 
 start_vusb() {
 	modprobe -a vhci-hcd uvcvideo snd-usb-audio
@@ -40,24 +49,25 @@ start_vusb() {
 	rm -f "$_v.ctl"
 	mkfifo "$_v.ctl"
 	: >"$_v.log"
-	nice -n -15 /rig/vusb -ctl "$_v.ctl" "$@" >>"$_v.log" &
+	/rig/vusb -ctl "$_v.ctl" "$@" >>"$_v.log" &
 	echo $! >"$_v.pid"
 	case " $* " in *" -plug=false "*) return 0 ;; esac
-	wait_until 10 _answered 0 || die "vusb does not answer"
+	wait_until 30 _answered 0 || die "vusb does not answer"
 	grep -q '^ok' "$_v.log" || die "vusb: $(cat "$_v.log")"
 }
 
 vusb_cmd() {
 	_v=/run/vusb/${VUSB:-vusb}
-	kill -0 "$(cat "$_v.pid")" 2>/dev/null || die "vusb has ended: $(tail -n 1 "$_v.log")"
-	_n=$(_answers)
+	read -r _pid <"$_v.pid"
+	kill -0 "$_pid" 2>/dev/null || die "vusb has ended: $(cat "$_v.log")"
+	_answers
+	_before=$_count
 	echo "$*" >"$_v.ctl"
-	wait_until 10 _answered "$_n" || die "vusb does not answer to $*"
-	_a=$(tail -n 1 "$_v.log")
-	case $_a in
-	"ok $* "*) echo "${_a#ok "$*" }" ;;
+	wait_until 30 _answered "$_before" || die "vusb does not answer to $*"
+	case $_last in
+	"ok $* "*) echo "${_last#ok "$*" }" ;;
 	ok*) ;;
-	*) die "vusb: $_a" ;;
+	*) die "vusb: $_last" ;;
 	esac
 }
 

@@ -43,13 +43,13 @@ for i in 1 2 3 4 5 6 7 8 9 10; do
 	s=$!
 	before=$(vusb_cmd frames)
 	more() { [ "$(vusb_cmd frames)" -gt $((before + 5)) ]; }
-	wait_until 10 more || die "round $i: no frames"
+	wait_until 30 more || die "round $i: no frames"
 	vusb_cmd unplug
-	wait_gone /dev/video0
+	wait_gone /dev/video0 30
 	kill $s 2>/dev/null || true # it does not end by itself
 	wait $s || true
 	vusb_cmd plug
-	wait_for /dev/video0
+	wait_for /dev/video0 30
 	echo "round $i: up $(cut -d. -f1 /proc/uptime) s"
 done
 echo "ten rounds of unplug and plug: $(grep -o 'VIDIOC_DQBUF.*' /tmp/s.log || echo 'no word of it')"
