@@ -207,5 +207,8 @@ func value(d *json.Decoder) (any, error) {
 		}
 		return words, nil
 	}
+	if n, ok := t.(json.Number); ok && strings.ContainsAny(n.String(), ".eE") {
+		return n.Float64() // so that it is written as the daemon writes it
+	}
 	return t, nil
 }

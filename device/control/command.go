@@ -262,6 +262,8 @@ func (x *Arg) check(v string, a *Args) error {
 		return Errorf(CodeArgument, "%s is longer than 256 bytes", x.Name)
 	case strings.ContainsFunc(v, control):
 		return Errorf(CodeSyntax, "a control character in %s", short(v))
+	case v == "":
+		return Errorf(CodeArgument, "%s is empty; give a value", x.Name)
 	case x.Kind == "int":
 		n, err := strconv.Atoi(v)
 		if err != nil || n < x.Min || n > x.Max {

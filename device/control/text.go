@@ -50,23 +50,24 @@ func (t Table) answer(ctx context.Context, line []byte) []byte {
 // lists are numbered from 1.
 func writeFields(b *bytes.Buffer, tag, prefix string, f Fields) {
 	for _, x := range f {
+		key := prefix + Clean(x.Key)
 		switch v := x.Value.(type) {
 		case Fields:
-			writeFields(b, tag, prefix+x.Key+".", v)
+			writeFields(b, tag, key+".", v)
 		case []Fields:
 			for i, e := range v {
-				writeFields(b, tag, fmt.Sprintf("%s%s.%d.", prefix, x.Key, i+1), e)
+				writeFields(b, tag, fmt.Sprintf("%s.%d.", key, i+1), e)
 			}
 		case []string:
 			for _, s := range v {
-				fmt.Fprintf(b, "%s%s%s: %s\n", tag, prefix, x.Key, Clean(s))
+				fmt.Fprintf(b, "%s%s: %s\n", tag, key, Clean(s))
 			}
 		case float64:
-			fmt.Fprintf(b, "%s%s%s: %.4g\n", tag, prefix, x.Key, v)
+			fmt.Fprintf(b, "%s%s: %.4g\n", tag, key, v)
 		case bool:
-			fmt.Fprintf(b, "%s%s%s: %s\n", tag, prefix, x.Key, map[bool]string{true: "yes", false: "no"}[v])
+			fmt.Fprintf(b, "%s%s: %s\n", tag, key, map[bool]string{true: "yes", false: "no"}[v])
 		default:
-			fmt.Fprintf(b, "%s%s%s: %s\n", tag, prefix, x.Key, Clean(fmt.Sprint(v)))
+			fmt.Fprintf(b, "%s%s: %s\n", tag, key, Clean(fmt.Sprint(v)))
 		}
 	}
 }

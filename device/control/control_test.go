@@ -1,0 +1,309 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"anchord/device"
+	"anchord/hal"
+	"anchord/internal/media"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// parts gives a table over a box that does not exist.
+func parts() Parts {
+	level := "info"
+	two := func(kind string) func(context.Context) ([]hal.Device, error) {
+		return func(context.Context) ([]hal.Device, error) {
+			return []hal.Device{{ID: "usb-" + kind, Name: "The \x1b[31mred\u009b one", Node: "/dev/" + kind + "0", Port: "1.2"}, {ID: "other", Name: "Other", Node: "/dev/" + kind + "1"}}, nil
+		}
+	}
+	fields := func(f ...Field) func() Fields { return func() Fields { return f } }
+	return Parts{
+		Version: "1.2.3",
+		Device: device.New(device.Wanted{
+			Camera: device.CameraWanted{Match: "any"},
+			Mic:    device.MicWanted{Match: "any", Volume: 100, Bitrate: 50000, Channels: 1},
+			Video:  device.VideoWanted{Size: media.Size{W: 640, H: 360}, FPS: 15, Bitrate: 550000, MinBitrate: 137500},
+		}),
+		Status:  fields(Field{"room", "none wanted"}, Field{"ready", true}, Field{"z", 1}, Field{"a", 2}),
+		Room:    fields(Field{"state", "out"}),
+		Camera:  fields(Field{"muted", false}),
+		Mic:     fields(Field{"level", -127}),
+		Video:   fields(Field{"wanted", Fields{{"size", "640x360"}, {"fps", 15}}}, Field{"names", []string{"a", "b"}}),
+		Stats:   fields(Field{"frames", uint64(1) << 40}, Field{"share", 1.0 / 3}),
+		Cameras: two("video"), Mics: two("snd"),
+		Snapshot: func(_ context.Context, q int) ([]byte, media.Size, error) {
+			if q == 1 {
+				return nil, media.Size{}, fmt.Errorf("take a snapshot: %w", context.DeadlineExceeded)
+			}
+			if q == 2 {
+				return nil, media.Size{}, fmt.Errorf("take a snapshot: %w", hal.ErrGone)
+			}
+			if q == 3 {
+				return nil, media.Size{}, Errorf(CodeState, "the camera is stopped: camera start")
+			}
+			if q == 4 {
+				return nil, media.Size{}, errors.New("out of\npaper")
+			}
+			return []byte("jpeg"), media.Size{W: 640, H: 360}, nil
+		},
+		LogLevel: func(l string) string {
+			old := level
+			if l != "" {
+				level = l
+			}
+			return old
+		},
+		LogTail: func(n int) []string { return []string{"one", "two\x1b[2J"}[:min(n, 2)] },
+	}
+}
+
+// TestTranscripts plays the files in testdata: "> " is a line in, ">> " bytes in as a Go
+// string, without a line's end, "< " a line out, "# " a remark.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("transcripts: %v, %v", files, err)
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var in, want bytes.Buffer
+			for i, l := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") {
+				kind, rest, _ := strings.Cut(l, " ")
+				switch kind {
+				case ">":
+					in.WriteString(rest + "\n")
+				case ">>":
+					raw, err := strconv.Unquote(rest)
+					if err != nil {
+						t.Fatalf("line %d: %v", i+1, err)
+					}
+					in.WriteString(raw)
+				case "<":
+					want.WriteString(rest + "\n")
+				case "#", "":
+				default:
+					t.Fatalf("line %d: %q", i+1, l)
+				}
+			}
+			var out bytes.Buffer
+			if err := Commands(parts()).serve(t.Context(), &in, &out); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(want.String(), out.String()); d != "" {
+				t.Errorf("answers (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// one gives the only line that answers a line, or the last.
+func last(t *testing.T, table Table, line string) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := table.serve(t.Context(), strings.NewReader(line), &out); err != nil {
+		t.Fatal(err)
+	}
+	ls := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	return ls[len(ls)-1]
+}
+
+func TestLongLines(t *testing.T) {
+	table := Commands(parts())
+	const tooLong = "ERR 103 too-long a line has at most 4096 bytes"
+	pad := func(n int) string { return "version" + strings.Repeat(" ", n-len("version")) }
+	for _, c := range []struct {
+		name, in, want string
+	}{
+		{"the longest", pad(MaxLine) + "\n", "OK"},
+		{"the longest with CR", pad(MaxLine) + "\r\n", "OK"},
+		{"too long", pad(MaxLine+3) + "\n", tooLong},
+		{"much too long", pad(1<<20) + "\n", tooLong},
+		{"too long without an end", pad(1 << 16), tooLong},
+		{"long JSON", `{"cmd":"` + pad(MaxLine) + `"}` + "\n", tooLong},
+		{"a good one follows", pad(1<<16) + "\nversion\n", "OK"},
+		{"the last without an end", "version", "OK"},
+		{"long argument", "camera select " + strings.Repeat("x", 257) + "\n", "ERR 102 bad-argument match is longer than 256 bytes"},
+		{"long tag", "@" + strings.Repeat("x", 33) + " version\n", "ERR 100 syntax a tag is @ and up to 32 characters"},
+	} {
+		if got := last(t, table, c.in); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Commands(parts()).serve(ctx, strings.NewReader("version\n"), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestServeEndsWhenNobodyReads(t *testing.T) {
+	for _, in := range []string{"version\nversion\n", strings.Repeat("x", 1<<16)} {
+		if err := Commands(parts()).serve(t.Context(), strings.NewReader(in), brokenPipe{}); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%.10q: %v", in, err)
+		}
+	}
+}
+
+func TestEveryCommandIsDocumented(t *testing.T) {
+	table := Commands(parts())
+	seen := map[string]bool{}
+	for i := range table {
+		c := &table[i]
+		if seen[c.Name] || len(strings.Fields(c.Name)) > 2 {
+			t.Errorf("%s: twice, or more than two words", c.Name)
+		}
+		seen[c.Name] = true
+		if !strings.HasSuffix(c.Help, ".") || c.Run == nil {
+			t.Errorf("%s: help %q", c.Name, c.Help)
+		}
+		needs, optional := false, false
+		for _, a := range c.Args {
+			needs = needs || !a.Optional
+			if optional && !a.Optional {
+				t.Errorf("%s: %s is needed and follows one that is not", c.Name, a.Name)
+			}
+			optional = optional || a.Optional
+			switch {
+			case a.Name == "" || a.Kind != "int" && a.Kind != "word" && a.Kind != "bool":
+				t.Errorf("%s: argument %+v", c.Name, a)
+			case a.Kind == "int" && a.Min >= a.Max:
+				t.Errorf("%s: %s from %d to %d", c.Name, a.Name, a.Min, a.Max)
+			}
+		}
+		if needs && c.Example == "" {
+			t.Errorf("%s: has arguments and no example", c.Name)
+		}
+		if u := c.Usage(); !strings.HasPrefix(u, c.Name) || strings.Count(u, "=") != len(c.Args) {
+			t.Errorf("%s: usage %q", c.Name, u)
+		}
+		if c.Example != "" {
+			words, err := split(c.Example)
+			if err != nil {
+				t.Fatalf("%s: example: %v", c.Name, err)
+			}
+			got, rest, err := table.find(words)
+			if err != nil || got != c {
+				t.Fatalf("%s: the example is another command's: %v", c.Name, err)
+			}
+			if _, err := c.args(rest); err != nil {
+				t.Errorf("%s: example: %v", c.Name, err)
+			}
+		}
+		if f, err := table.help(c.Name); err != nil || f[0] != (Field{c.Name, c.Help}) {
+			t.Errorf("help %s: %v, %v", c.Name, f, err)
+		}
+	}
+}
+
+// TestWhatIsWanted says each command that changes something, and looks at what is wanted.
+func TestWhatIsWanted(t *testing.T) {
+	p := parts()
+	table := Commands(p)
+	for _, c := range []struct {
+		line string
+		ok   func(device.Wanted) bool
+	}{
+		{"room enter 101 cart-7", func(w device.Wanted) bool {
+			return w.Room == device.RoomWanted{In: true, ID: "101", User: "cart-7"}
+		}},
+		{"room exit", func(w device.Wanted) bool { return !w.Room.In && w.Room.ID == "101" }},
+		{"room enter", func(w device.Wanted) bool { return w.Room.In && w.Room.User == "cart-7" }},
+		{"room enter user=other", func(w device.Wanted) bool { return w.Room.ID == "101" && w.Room.User == "other" }},
+		{`room enter id="a b"`, func(w device.Wanted) bool { return w.Room.ID == "a b" }},
+		{`camera select "HD Pro, test"`, func(w device.Wanted) bool { return w.Camera.Match == "HD Pro, test" }},
+		{"camera stop", func(w device.Wanted) bool { return w.Camera.Off }},
+		{"camera start", func(w device.Wanted) bool { return !w.Camera.Off }},
+		{"camera mute on", func(w device.Wanted) bool { return w.Camera.Muted }},
+		{"camera mute off", func(w device.Wanted) bool { return !w.Camera.Muted }},
+		{"mic select usb", func(w device.Wanted) bool { return w.Mic.Match == "usb" }},
+		{"mic stop", func(w device.Wanted) bool { return w.Mic.Off }},
+		{"mic start", func(w device.Wanted) bool { return !w.Mic.Off }},
+		{"mic mute state=on", func(w device.Wanted) bool { return w.Mic.Muted }},
+		{"mic volume 150", func(w device.Wanted) bool { return w.Mic.Volume == 150 }},
+		{"video resolution 720p", func(w device.Wanted) bool {
+			most, least := device.Recommend(media.Size{W: 1280, H: 720}, 15)
+			return w.Video.Size == media.Size{W: 1280, H: 720} && w.Video.Bitrate == most && w.Video.MinBitrate == least
+		}},
+		{"video fps 30", func(w device.Wanted) bool { return w.Video.FPS == 30 }},
+		{"video bitrate 100", func(w device.Wanted) bool { return w.Video.Bitrate == 100000 && w.Video.MinBitrate <= 100000 }},
+		{"video rotation 270", func(w device.Wanted) bool { return w.Video.Rotation == media.Rotate270 }},
+		{"video mirror on", func(w device.Wanted) bool { return w.Video.Mirror }},
+	} {
+		if got := last(t, table, c.line+"\n"); got != "OK" || !c.ok(p.Device.Wanted()) {
+			t.Errorf("%s: %s, %+v", c.line, got, p.Device.Wanted())
+		}
+	}
+	before := p.Device.Wanted()
+	for _, line := range []string{"room enter id=0", "room enter user=a.b", "camera select \"\"", "mic volume 151", "video resolution 7x7", "video fps 0", "video rotation 45"} {
+		if got := last(t, table, line+"\n"); !strings.HasPrefix(got, "ERR ") || p.Device.Wanted() != before {
+			t.Errorf("%s: %s, %+v", line, got, p.Device.Wanted())
+		}
+	}
+}
+
+func TestFieldsKeepTheirOrder(t *testing.T) {
+	b, err := json.Marshal(Fields{{"z", 1}, {"a", Fields{{"y", "\x1b"}, {"b", []Fields{{{"k", true}}}}}}, {"m", []string{"x"}}})
+	if want := `{"z":1,"a":{"y":"\u001b","b":[{"k":true}]},"m":["x"]}`; err != nil || string(b) != want {
+		t.Errorf("%s, %v", b, err)
+	}
+	if _, err := json.Marshal(Fields{{"f", func() {}}}); err == nil {
+		t.Error("a function was written")
+	}
+	table := Table{{Name: "bad", Run: func(context.Context, Args) (Fields, error) { return Fields{{"f", func() {}}}, nil }}}
+	if got := string(table.answerJSON(t.Context(), []byte(`{"cmd":"bad"}`))); !strings.Contains(got, `"code":500`) || !json.Valid([]byte(got)) {
+		t.Error(got)
+	}
+}
+
+func TestCommandsHaveADeadline(t *testing.T) {
+	seen := 0
+	table := Table{{Name: "wait", Run: func(ctx context.Context, _ Args) (Fields, error) {
+		if _, ok := ctx.Deadline(); ok {
+			seen++
+		}
+		return nil, nil
+	}}}
+	table.answer(t.Context(), []byte("wait"))
+	table.answer(t.Context(), []byte(`{"cmd":"wait"}`))
+	table.answerJSON(t.Context(), []byte(`{"cmd":"wait"}`))
+	if seen != 3 {
+		t.Errorf("%d of 3 calls have a deadline", seen)
+	}
+}
+
+func TestSlugs(t *testing.T) {
+	for code, want := range map[int]string{CodeSyntax: "syntax", CodeUnknown: "unknown-command", CodeArgument: "bad-argument", CodeTooLong: "too-long",
+		CodeState: "bad-state", CodeNotFound: "not-found", CodeTimeout: "timeout", CodeBusy: "busy", CodeDenied: "denied", CodeInternal: "internal"} {
+		if got := slug(code); got != want {
+			t.Errorf("%d: %s, want %s", code, got, want)
+		}
+	}
+	if got := slug(-3301); got == "internal" || strings.ContainsAny(got, " \n") {
+		t.Errorf("-3301: %q", got)
+	}
+}

@@ -1,0 +1,105 @@
+package control
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// document gives docs/commands.md.
+func document(table Table) string {
+	var b strings.Builder
+	b.WriteString(`# Commands
+
+<!-- Made from the table in device/control by: UPDATE=1 go test ./device/control -run Document -->
+
+The same words work everywhere: with ` + "`anchorctl`" + `, as lines on the control socket, and as JSON on the socket and by HTTP.
+
+` + "```" + `
+anchorctl room enter id=101 user=cart-7        one command, from a shell
+room enter 101 cart-7                          a line on the socket; arguments by name or by position
+@17 room show                                  a tag: every line of the answer begins with it
+{"id":7,"cmd":"room enter","args":{"id":101}}  a line of JSON on the socket, or the body of POST /v1/command
+` + "```" + `
+
+A line is answered by lines ` + "`key: value`" + ` and then exactly one last line, ` + "`OK` or `ERR <code> <slug> <message>`" + `;
+a line of JSON by exactly one line of JSON. Values with spaces are quoted as in JSON: ` + "`camera select \"HD Pro Webcam\"`" + `.
+A line has at most ` + fmt.Sprint(MaxLine) + ` bytes. A command that changes something answers ` + "`unchanged: yes`" + ` when it was so already.
+
+## Errors
+
+An error of the room engine has TRTC's negative code and name. The others:
+
+| code | slug | meaning |
+|---|---|---|
+`)
+	for _, e := range []struct {
+		code int
+		text string
+	}{
+		{CodeSyntax, "the line cannot be read"}, {CodeUnknown, "there is no such command"},
+		{CodeArgument, "an argument is missing, not known, given twice, or has a wrong value"},
+		{CodeTooLong, "the line or the body is too long"}, {CodeState, "the command does not fit how the box stands"},
+		{CodeNotFound, "what it names is not there"}, {CodeTimeout, "the part that does it did not answer in time"},
+		{CodeBusy, "too many clients at once"}, {CodeDenied, "no or a wrong token"}, {CodeInternal, "a fault of the daemon: please report it"},
+	} {
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", e.code, slug(e.code), e.text)
+	}
+	group := ""
+	for _, c := range table {
+		g, _, two := strings.Cut(c.Name, " ")
+		if !two {
+			g = "general"
+		}
+		if g != group {
+			group = g
+			fmt.Fprintf(&b, "\n## %s\n", strings.ToUpper(g[:1])+g[1:])
+		}
+		fmt.Fprintf(&b, "\n### `%s`\n\n%s\n", c.Name, c.Help)
+		if len(c.Args) > 0 {
+			b.WriteString("\n| argument | value | |\n|---|---|---|\n")
+		}
+		for _, a := range c.Args {
+			fmt.Fprintf(&b, "| `%s`%s | %s | %s |\n", a.Name, map[bool]string{true: " (optional)"}[a.Optional], values(a), a.Help)
+		}
+		if c.Example != "" {
+			fmt.Fprintf(&b, "\nFor example: `%s`\n", c.Example)
+		}
+	}
+	return b.String()
+}
+
+func values(a Arg) string {
+	switch {
+	case len(a.Of) > 0:
+		return strings.Join(a.Of, ", ")
+	case a.Kind == "int":
+		return fmt.Sprintf("%d to %d", a.Min, a.Max)
+	case a.Kind == "bool":
+		return "on, off"
+	}
+	return "text"
+}
+
+func TestDocumentIsUpToDate(t *testing.T) {
+	const name = "../../docs/commands.md"
+	want := document(Commands(parts()))
+	if os.Getenv("UPDATE") != "" {
+		if err := os.MkdirAll("../../docs", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, string(got)); d != "" {
+		t.Errorf("docs/commands.md is not what the table says; make it anew with: UPDATE=1 go test ./device/control -run Document\n%s", d)
+	}
+}
