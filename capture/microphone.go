@@ -155,6 +155,10 @@ func (m *Microphone) find(ctx context.Context, match string) (hal.Device, hal.Mi
 	return d, m.c.Microphones, err
 }
 
+// patience is how many times in a row a microphone may say that it is stuck, each after
+// half a second, before it is opened anew.
+const patience = 4
+
 func (m *Microphone) stream(ctx context.Context, mic hal.Microphone, d hal.Device, set MicrophoneSettings) error {
 	sctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -188,11 +192,16 @@ func (m *Microphone) stream(ctx context.Context, mic hal.Microphone, d hal.Devic
 			}
 		}
 	})
-	for {
+	for stuck := 0; ; {
 		var s *media.Sound
-		if s, err = mic.Next(); err != nil {
+		s, err = mic.Next()
+		if stuck++; errors.Is(err, hal.ErrStuck) && stuck < patience {
+			continue // a source that was suspended takes its time to wake
+		}
+		if err != nil {
 			break
 		}
+		stuck = 0
 		m.blocks.Add(1)
 		if s.Silent {
 			m.silent.Add(1)

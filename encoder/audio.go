@@ -137,13 +137,15 @@ func (a *Audio) Run(ctx context.Context) error {
 }
 
 // config is what Opus is asked for now. In-band FEC costs bits, so it is on only while
-// something is lost.
+// something is lost. DTX is on only while muted: it takes any steady sound for noise,
+// the hum of a machine that somebody listens to as well, and drops the beginning of what
+// follows.
 func (a *Audio) config(channels int) opus.Config {
 	s, w := a.Settings(), a.c.Demand.Wish()
 	c := opus.Config{Rate: 48000, Channels: channels, Bitrate: s.Bitrate, Complexity: 5, Application: opus.Voice,
-		FEC: w.Loss > 0.005, DTX: true, ExpectedLoss: lossStep(w.Loss)}
+		FEC: w.Loss > 0.005, DTX: s.Muted || s.Volume == 0, ExpectedLoss: lossStep(w.Loss)}
 	if s.Music {
-		c.Application, c.DTX = opus.Audio, false
+		c.Application = opus.Audio
 	}
 	return c
 }
@@ -176,6 +178,11 @@ func adjust(e *opus.Encoder, now *opus.Config, want opus.Config) error {
 	}
 	if now.FEC != want.FEC {
 		if err := e.SetFEC(want.FEC); err != nil {
+			return err
+		}
+	}
+	if now.DTX != want.DTX {
+		if err := e.SetDTX(want.DTX); err != nil {
 			return err
 		}
 	}

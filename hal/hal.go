@@ -43,7 +43,8 @@ type Finder interface {
 	List(ctx context.Context) ([]Device, error)
 	// Watch blocks until ctx ends and calls changed, on its own goroutine, after each
 	// plug or unplug (at least once after Watch has begun to listen, so that nothing is
-	// missed between List and Watch). It does not poll.
+	// missed between List and Watch). It does not poll. What it returns after ctx has ended
+	// means nothing.
 	Watch(ctx context.Context, changed func()) error
 }
 
@@ -96,7 +97,8 @@ type Faults struct {
 type Microphones interface {
 	Finder
 	// Open opens d and nothing else: when d goes away the stream ends, it never moves to
-	// another microphone. Errors: ErrGone, ErrBusy, ErrDenied.
+	// another microphone. Errors: ErrGone, ErrBusy, ErrDenied, ErrUnsupported (a monitor of
+	// a loudspeaker), ErrStopped.
 	Open(ctx context.Context, d Device) (Microphone, error)
 }
 
@@ -106,11 +108,11 @@ type SoundFormat struct{ Rate, Channels int }
 // Microphone is one opened microphone.
 type Microphone interface {
 	// Start begins to record, once, in blocks of 20 ms, and says what was granted. The
-	// stream lives as long as ctx.
+	// stream lives as long as ctx. Errors: those of Open.
 	Start(ctx context.Context, f SoundFormat) (granted SoundFormat, err error)
 	// Next waits for the next 20 ms; the caller owns one reference. Marks[Captured] is the
-	// time of the first sample. Errors: ErrGone, ErrStuck when nothing came for 500 ms,
-	// ErrStopped.
+	// time of the first sample. Errors: ErrGone, ErrStuck when nothing came for 500 ms (the
+	// stream may still go on, so Next may be called again), ErrStopped.
 	Next() (*media.Sound, error)
 	// Close ends the stream and gives everything back, once, but not while Next runs.
 	Close() error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,9 @@ type loop struct {
 // makes it until made is closed.
 type attempt struct {
 	n      int
+	ctx    context.Context
 	cancel context.CancelFunc
+	mend   context.CancelFunc // of an ICE restart
 	up     chan struct{}
 	made   chan struct{}
 	way    way
@@ -95,8 +98,8 @@ func (l *loop) run(ctx context.Context) {
 	defer l.retry.Stop()
 	defer l.news.Stop()
 	l.s.mu.Lock()
-	if l.s.status.Wanted && len(l.s.asked) == 0 {
-		l.s.asked = append(l.s.asked, evEnter) // of an earlier Run
+	if l.s.status.Wanted && !slices.Contains(l.s.asked, evExit) { // of an earlier Run
+		l.s.asked = append([]kind{evEnter}, l.s.asked...)
 	}
 	l.s.mu.Unlock()
 	l.listen()
@@ -294,6 +297,9 @@ func (l *loop) do(e effect) {
 		l.dial(e.n)
 	case fxCarry:
 		a := l.attempts[e.n]
+		if a.mend != nil {
+			a.mend() // it came back by itself
+		}
 		if l.s.carrier.Swap(int64(e.n)) != int64(e.n) {
 			a.since = time.Now()
 			l.shown, l.busy = [2]bool{}, 0
@@ -324,7 +330,7 @@ func (l *loop) do(e effect) {
 // dial makes attempt n.
 func (l *loop) dial(n int) {
 	ctx, cancel := context.WithCancel(l.ctx)
-	a := &attempt{n: n, cancel: cancel, up: make(chan struct{}), made: make(chan struct{}), subscribers: -1}
+	a := &attempt{n: n, ctx: ctx, cancel: cancel, up: make(chan struct{}), made: make(chan struct{}), subscribers: -1}
 	l.attempts[n] = a
 	l.s.mu.Lock()
 	target := l.s.target
@@ -408,16 +414,20 @@ func (l *loop) forward(ctx context.Context, n int, c <-chan Event) {
 // restart restarts an attempt's ICE.
 func (l *loop) restart(a *attempt) {
 	hopeless := l.hopeless
+	ctx, cancel := context.WithTimeout(a.ctx, restartWithin)
+	a.mend = cancel
 	l.wg.Go(func() {
+		defer cancel()
 		<-a.made
 		if hopeless { // to try would only end the old path, which may come back
 			l.post(note{event: event{kind: evRestarted, n: a.n, failed: true}, err: ErrNoRestart})
 			return
 		}
-		ctx, cancel := context.WithTimeout(l.ctx, restartWithin)
-		defer cancel()
 		err := a.way.Restart(ctx, a.call)
 		l.post(note{event: event{kind: evRestarted, n: a.n, failed: err != nil}, err: err})
+		if errors.Is(err, errHalfway) {
+			l.post(note{event: event{kind: evDown, n: a.n}, err: err})
+		}
 	})
 }
 
@@ -486,7 +496,7 @@ func (l *loop) demand() {
 		// The first frames always go out: a room may want to know what it will get.
 		first := l.m.state == In && !(l.shown[0] && l.shown[1]) && time.Since(a.since) < firstWithin
 		w.Subscribed = a.subscribers != 0 || first
-		w.Turn = l.s.video.Turns()
+		w.Turn = l.s.cfg.CVO && l.s.video.Turns()
 		w.Loss = float64(int(100*l.s.audio.Sending().Loss+0.5)) / 100
 	}
 	l.s.sink.Set(w)

@@ -33,6 +33,10 @@ type Config struct {
 	Policy   Policy      // empty: AllWays
 	Port     int         // UDP port of media, 0: any
 	Loopback bool        // offer loopback addresses: rooms on this machine
+	// CVO lets pictures leave without being turned, with a header extension that says how
+	// receivers have to turn them. A room that takes it may pass it on to viewers that do not
+	// know it, so it is for rooms whose viewers are known.
+	CVO bool
 	// Settings, if not nil, may change pion's settings last.
 	Settings func(*webrtc.SettingEngine)
 }
