@@ -17,31 +17,6 @@ func sink(b testing.TB) *watcher {
 	return newWatcher(b, func(uint16) bool { return true }, webrtc.SettingEngine{})
 }
 
-func TestPictureAllocatesNothing(t *testing.T) {
-	w := sink(t)
-	defer w.close(t)
-	video, audio := NewVideoTrack("cam", nil), NewAudioTrack("cam")
-	p := publish(t, LinkConfig{Video: video, Audio: audio}, w)
-	defer p.close(t)
-	pic, sound := clip(2, media.Now())[1], blocks(1, media.Now())[0]
-	pic.Data = picture720()
-	step := func() {
-		pic.Marks[media.Captured] = pic.Marks[media.Captured].Add(time.Second / 30)
-		sound.Marks[media.Captured] = sound.Marks[media.Captured].Add(time.Second / 50)
-		if _, err := video.WriteVideo(pic); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := audio.WriteAudio(sound); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// This counts the whole process's: the receiver's, ICE's and RTCP's are there as
-	// well, but they are few a second and not one a picture.
-	if n := testing.AllocsPerRun(300, step); n >= 1 {
-		t.Errorf("%v allocations for a picture and a block of sound", n)
-	}
-}
-
 // BenchmarkPicture sends pictures of 720p30 at 2.5 Mbit/s (9 packets) back to back to
 // a pion peer in this process: its work and that of the kernel's loopback are in the
 // times, the same for all rows. The allocations are those of both peers.

@@ -66,10 +66,24 @@ func OpenLink(c LinkConfig) (*Link, error) {
 // API makes the PeerConnection.
 func (l *Link) API() *webrtc.API { return l.api }
 
+// Wire counts what the link's socket did since it was opened.
+type Wire struct {
+	Messages uint64 // system calls' messages: with GSO one carries many packets
+	Packets  uint64 // of all kinds
+	Lost     uint64 // packets that the kernel refused or that waited too long
+	GSO      bool   // pictures leave as one message
+}
+
+// Wire gives the socket's counters.
+func (l *Link) Wire() Wire {
+	c := &l.sock.sent
+	return Wire{Messages: c.messages.Load(), Packets: c.packets.Load(), Lost: c.lost.Load(), GSO: l.sock.mode.Load() == modeGSO}
+}
+
 // Close closes the socket and waits until nobody reads it any more.
 func (l *Link) Close() error {
 	err := l.mux.Close()
-	<-l.sock.unread
+	l.sock.quiet()
 	return err
 }
 

@@ -402,6 +402,9 @@ func TestEveryPictureArrives(t *testing.T) {
 						t.Errorf("picture %d: orientation %v", i, e)
 					}
 				}
+				if n := p.link.Wire(); n.Packets < video.Sending().Packets || n.Lost != 0 || n.GSO && n.Messages >= n.Packets/4 {
+					t.Errorf("%+v", n)
+				}
 				s := video.Sending()
 				if s.Frames != uint64(len(sent)) || s.Unsent+s.Errors != 0 || s.Packets == 0 || s.Bytes < 300_000 {
 					t.Errorf("%+v", s)

@@ -2,11 +2,9 @@ package rtc
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,9 +34,6 @@ type socket struct {
 	raw   syscall.RawConn
 	local *net.UDPAddr
 	inet6 bool // the socket's family: IPv4 is mapped (RFC 4291 2.5.5.2)
-
-	unread chan struct{} // closed when reading has ended for good
-	ended  sync.Once
 
 	video atomic.Uint64 // SSRC of the stream to batch, with bit 32 set; 0: none
 	mode  atomic.Int32
@@ -113,7 +108,7 @@ func newSocket(c *net.UDPConn) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use UDP socket: %w", err)
 	}
-	s := &socket{UDPConn: c, raw: raw, unread: make(chan struct{})}
+	s := &socket{UDPConn: c, raw: raw}
 	s.local, _ = c.LocalAddr().(*net.UDPAddr)
 	if err := s.probe(); err != nil {
 		return nil, fmt.Errorf("use UDP socket: %w", err)
@@ -228,12 +223,15 @@ func (s *socket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
 		err = r.err
 	}
 	if err != nil {
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			s.ended.Do(func() { close(s.unread) }) // ICE's mux gives up now
-		}
 		return 0, netip.AddrPort{}, err
 	}
 	return r.n, r.name.addrPort(), nil
+}
+
+// quiet waits until a closed socket's reader has noticed.
+func (s *socket) quiet() {
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
 }
 
 // ReadFrom is net.PacketConn's.

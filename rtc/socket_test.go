@@ -322,7 +322,7 @@ func TestSocketReads(t *testing.T) {
 			if err := <-done; !errors.Is(err, net.ErrClosed) {
 				t.Errorf("reading a closed socket: %v", err)
 			}
-			<-s.unread
+			s.quiet()
 			if _, err := s.WriteToAddrPort([]byte{1}, from); err == nil {
 				t.Error("wrote to a closed socket")
 			}
