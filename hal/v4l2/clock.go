@@ -19,22 +19,30 @@ const mostGap = 10000
 // clock follows one stream's time stamps and sequence numbers.
 type clock struct {
 	seen bool
-	seq  uint32
+	seq  uint32 // the driver's last number
+	num  uint32 // the same made to rise
 
 	driver media.Time    // the driver's last time stamp
 	lag    time.Duration // from a sane time stamp to the frame's arrival, lately
 	last   media.Time    // what was last given out
 }
 
-// gap gives how many frames were lost in front of the one with that number.
-func (k *clock) gap(seq uint32) uint64 {
+// number follows the driver's numbers: lost is how many frames are missing in front of
+// this one, num a number that rises by one more than that. Some drivers number nothing,
+// begin anew, or give a number twice (vivid does when it is late).
+func (k *clock) number(seq uint32) (num uint32, lost uint64) {
 	d := int32(seq - k.seq)
-	first := !k.seen
-	k.seq, k.seen = seq, true
-	if first || d <= 1 || d > mostGap {
-		return 0
+	switch {
+	case !k.seen:
+		k.num = seq
+	case d <= 1 || d > mostGap:
+		k.num++
+	default:
+		k.num += uint32(d)
+		lost = uint64(d - 1)
 	}
-	return uint64(d - 1)
+	k.seq, k.seen = seq, true
+	return k.num, lost
 }
 
 // captured gives the time at which a frame that arrived at now was captured: the

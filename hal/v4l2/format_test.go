@@ -155,14 +155,19 @@ func TestCaptureTimes(t *testing.T) {
 	}
 }
 
-func TestGaps(t *testing.T) {
+func TestNumbers(t *testing.T) {
 	var k clock
 	for i, s := range []struct {
-		seq  uint32
-		lost uint64
-	}{{7, 0}, {8, 0}, {10, 1}, {10, 0}, {9, 0}, {1 << 20, 0}, {1<<20 + 3, 2}, {0xffffffff, 0}, {1, 1}} {
-		if got := k.gap(s.seq); got != s.lost {
-			t.Errorf("step %d, number %d: %d lost, want %d", i, s.seq, got, s.lost)
+		seq, num uint32
+		lost     uint64
+	}{
+		{7, 7, 0}, {8, 8, 0}, {10, 10, 1}, // one is missing
+		{10, 11, 0}, {9, 12, 0}, // twice, back
+		{1 << 20, 13, 0}, {1<<20 + 3, 16, 2}, // anew
+		{0xffffffff, 17, 0}, {1, 19, 1}, // round the end
+	} {
+		if num, lost := k.number(s.seq); num != s.num || lost != s.lost {
+			t.Errorf("step %d, number %d: %d and %d lost, want %d and %d", i, s.seq, num, lost, s.num, s.lost)
 		}
 	}
 }

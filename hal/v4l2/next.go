@@ -125,7 +125,8 @@ func (c *camera) take(now media.Time) *media.Frame {
 		c.broken.Add(1) // a driver that counts wrong; there is nothing to give back
 		return nil
 	}
-	c.lost.Add(c.clock.gap(b.sequence))
+	num, lost := c.clock.number(b.sequence)
+	c.lost.Add(lost)
 	s := &c.slots[b.index]
 	fit := false
 	switch {
@@ -150,7 +151,7 @@ func (c *camera) take(now media.Time) *media.Frame {
 	}
 
 	f := s.frame
-	f.Seq, f.Turn, f.Marks = b.sequence, media.Turn{}, media.Marks{}
+	f.Seq, f.Turn, f.Marks = num, media.Turn{}, media.Marks{}
 	stamp, ok := c.clock.captured(b, now)
 	if !ok {
 		c.stale.Add(1)
