@@ -239,6 +239,10 @@ type reacher interface {
 	Reach(ctx context.Context) error
 }
 
+// errHalfway says that an ICE restart was begun and not answered: the old path is gone
+// and there is no new one.
+var errHalfway = errors.New("ICE restart was not answered")
+
 // Restart restarts ICE.
 func (p *peer) Restart(ctx context.Context, c Call) error {
 	if r, ok := c.(reacher); ok {
@@ -246,16 +250,19 @@ func (p *peer) Restart(ctx context.Context, c Call) error {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	offer, err := p.offer(ctx, &webrtc.OfferOptions{ICERestart: true})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errHalfway, err)
 	}
 	answer, err := c.Restart(ctx, offer)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errHalfway, err)
 	}
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
-		return fmt.Errorf("apply the room's answer to the ICE restart: %w", err)
+		return fmt.Errorf("%w: apply the room's answer: %w", errHalfway, err)
 	}
 	return nil
 }

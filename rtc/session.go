@@ -50,9 +50,10 @@ const (
 	hangupWithin  = 3 * time.Second
 	deafAfter     = 8 * time.Second // packets go out, and the other side reports that none arrive
 	lookEvery     = time.Second
-	firstWithin   = 2 * time.Second // the first frames go out even if nobody subscribes
-	videoQueue    = 32              // access units: a second, so that a key picture is never far
-	audioQueue    = 25              // blocks of 20 ms
+	lastWords     = 300 * time.Millisecond // that a room may say after its goodbye
+	firstWithin   = 2 * time.Second        // the first frames go out even if nobody subscribes
+	videoQueue    = 32                     // access units: a second, so that a key picture is never far
+	audioQueue    = 25                     // blocks of 20 ms
 )
 
 // Session is the anchor in a room: it enters the wanted room, publishes, and gets back
