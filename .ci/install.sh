@@ -135,7 +135,7 @@ backports() {
 	debian_sources "$code" | awk -v RS= 'NR == 1' | sed "s/^Suites:.*/Suites: $code-backports/" >"$log.sources"
 	as_root cp "$log.sources" "$f"
 	as_root chmod 644 "$f"
-	if apt update && candidate=$(apt-cache policy "golang-go" | sed -n "s/^ *[0-9:]*\([0-9.]*~bpo[^ ]*\).*/\1/p" | sort -V | tail -n 1) && [ -n "$candidate" ]; then
+	if apt update && apt-cache policy golang-go | grep -q '~bpo'; then
 		echo "golang-go/$code-backports golang-src/$code-backports $(apt-cache show "golang-go/$code-backports" 2>/dev/null | sed -n 's/^Depends: //p' | tr -d ' ' | tr ',' '\n' | sed -n "s/^\(golang-[0-9][^(|]*\).*/\1\/$code-backports/p" | tr '\n' ' ')"
 		return
 	fi

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# For `rig.sh run -S -w -k systemd.watchdog_sec=10`: systemd pets the machine's watchdog,
+# For `rig.sh run -S -w -k systemd.watchdog_sec=20`: systemd pets the machine's watchdog,
 # a service that stops petting its own is restarted, and a crashed kernel is reset
 # (rig.sh then ends with status 125).
 set -u
