@@ -14,7 +14,6 @@ import (
 type stub struct {
 	format media.Format
 	rate   media.Rate
-	broken bool // MJPG frames hold no JPEG
 	frames *media.Pool[*media.Frame]
 	next   chan struct{}
 	ctx    context.Context
