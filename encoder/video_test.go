@@ -182,7 +182,7 @@ func TestKeyPictures(t *testing.T) {
 		b.sink.WantKey(media.KeySoon)
 		time.Sleep(5 * time.Millisecond) // the camera's pace
 	}
-	if d := time.Since(begun); d < 900*time.Millisecond || d > 1500*time.Millisecond || n < 10 {
+	if d := time.Since(begun); d < 900*time.Millisecond || d > 3*time.Second || n < 10 {
 		t.Errorf("the next key picture comes after %v", d)
 	}
 	if st := b.Status(); st.Keys != 3 || st.Frames != uint64(n)+4 || st.Bytes == 0 || st.Encoder != "a" || st.Input.Size != small || st.Bitrate != 500000 {
