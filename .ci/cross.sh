@@ -3,7 +3,7 @@
 # cross.sh: builds the stripped, fully static anchord, or a test binary, for another machine.
 #
 #   cross.sh ARCH OUT                ./cmd/anchord, or the package in $PKG
-#   cross.sh -t ARCH ./package OUT   that package's tests (go test -c)
+#   cross.sh -t ARCH ./package OUT   that package's tests (go test -c); $TAGS are more build tags
 #
 # ARCH is arm64, armv7 or amd64. The C libraries come from the machine's Debian archive and are
 # unpacked, not installed, under ${ANCHORD_CACHE:-~/.cache/anchord}/sysroot; everything is linked
@@ -64,7 +64,7 @@ export GOOS=linux GOARCH=$goarch GOARM=7 CGO_ENABLED=1 CC=$triplet-gcc CXX=$trip
 export PKG_CONFIG_LIBDIR=$sys/usr/lib/$triplet/pkgconfig:$sys/usr/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$sys
 export CGO_CFLAGS="-O2 -g0 -I$sys/usr/include -I$sys/usr/include/$triplet" CGO_CXXFLAGS="-O2 -g0 -I$sys/usr/include -I$sys/usr/include/$triplet"
 export CGO_LDFLAGS="-L$sys/static"
-tags=osusergo,netgo,sqlite_omit_load_extension
+tags=osusergo,netgo${TAGS:+,$TAGS}
 # Archives are searched in order: what OpenH264 and libyuv need themselves comes last.
 flags="-s -w -linkmode external -X main.version=$version -extldflags '-static -L$sys/static -ljpeg -lstdc++ -lm -lpthread'"
 out=$(realpath -m "$out")

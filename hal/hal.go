@@ -85,12 +85,13 @@ type Camera interface {
 	Close() error
 }
 
-// Faults counts a camera's frames that were not delivered.
+// Faults counts a camera's frames that were not delivered, and those whose time could not
+// be believed.
 type Faults struct {
 	Lost   uint64 // gaps in the device's sequence numbers
 	Broken uint64 // marked as broken by the driver
 	Short  uint64 // fewer bytes than the format needs
-	Stale  uint64 // a time stamp that went back, lies in the future or is far off
+	Stale  uint64 // delivered with a time of our own: the stamp went back, lies in the future or is far off
 }
 
 // Microphones finds and opens microphones.

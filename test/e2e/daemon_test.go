@@ -181,3 +181,11 @@ func until(t testing.TB, within time.Duration, what string, cond func() bool) ti
 	}
 	return time.Since(begun)
 }
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bin, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(bin))
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,3 @@
+// Package test holds the tests of the whole: who may import whom, and, in its folders,
+// the daemon with real parts.
+package test
