@@ -46,7 +46,7 @@ func watch(t *testing.T, base, user string, sound bool) *viewer.Viewer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	v, err := viewer.Watch(ctx, base, "101", user, sound)
+	v, err := viewer.Watch(ctx, base, "101", user, viewer.Options{Sound: sound})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestRestsAndWakes(t *testing.T) {
 	for range 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		begun := time.Now()
-		v, err := viewer.Watch(ctx, d.http, "101", "box", false)
+		v, err := viewer.Watch(ctx, d.http, "101", "box", viewer.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

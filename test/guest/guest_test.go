@@ -161,7 +161,7 @@ func (g *guest) watch() *viewer.Viewer {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 20*time.Second)
 	defer cancel()
-	v, err := viewer.Watch(ctx, g.base, "101", "box", true)
+	v, err := viewer.Watch(ctx, g.base, "101", "box", viewer.Options{Sound: true})
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -60,13 +60,18 @@ type Viewer struct {
 	videoReports, soundReports []Report
 	lost                       int // video packets that never came
 	undecodable                int
-	keep                       bool // blocks keep their samples
+	o                          Options
 	changed                    chan struct{}
 }
 
-// Watch subscribes to a user of a room of the server at base. Samples of sound are kept
-// if sound is set.
-func Watch(ctx context.Context, base, room, user string, sound bool) (*Viewer, error) {
+// Options say how much of the media is looked at.
+type Options struct {
+	Sound    bool // blocks of sound keep their samples
+	NoDecode bool // pictures are counted and not decoded
+}
+
+// Watch subscribes to a user of a room of the server at base.
+func Watch(ctx context.Context, base, room, user string, o Options) (*Viewer, error) {
 	m := &webrtc.MediaEngine{}
 	for _, c := range []webrtc.RTPCodecParameters{
 		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeH264, ClockRate: 90000,
@@ -92,7 +97,7 @@ func Watch(ctx context.Context, base, room, user string, sound bool) (*Viewer, e
 	if err != nil {
 		return nil, err
 	}
-	v := &Viewer{pc: pc, keep: sound, changed: make(chan struct{}, 1)}
+	v := &Viewer{pc: pc, o: o, changed: make(chan struct{}, 1)}
 	pc.OnTrack(func(t *webrtc.TrackRemote, rx *webrtc.RTPReceiver) {
 		v.wg.Add(2)
 		go func() { defer v.wg.Done(); v.reports(t, rx) }()
@@ -209,6 +214,13 @@ func (v *Viewer) video(t *webrtc.TrackRemote) {
 
 func (v *Viewer) picture(d *decode.Decoder, pic *media.Frame, au []byte, p *rtp.Packet) *media.Frame {
 	f := Frame{At: time.Now(), RTP: p.Timestamp, Key: media.IsKey(au)}
+	if v.o.NoDecode {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.frames = append(v.frames, f)
+		v.tell()
+		return nil
+	}
 	if f.Key {
 		for nal, rest := media.NextNAL(au); len(nal) > 0; nal, rest = media.NextNAL(rest) {
 			s, err := media.ParseSPS(nal)
@@ -260,7 +272,7 @@ func (v *Viewer) sound(t *webrtc.TrackRemote) {
 		}
 		b := Block{At: time.Now(), RTP: p.Timestamp}
 		v.mu.Lock()
-		if v.keep {
+		if v.o.Sound {
 			b.PCM = append([]int16(nil), pcm[:n]...)
 		}
 		v.blocks = append(v.blocks, b)
