@@ -45,7 +45,7 @@ func CheckRoom(id string) error {
 	}
 	if strings.Trim(id, "0123456789") == "" {
 		if n, err := strconv.ParseUint(id, 10, 64); err != nil || n < 1 || n > MaxRoomNumber || id[0] == '0' {
-			return bad("a room number is 1 to %d without leading zeros", MaxRoomNumber)
+			return bad("a room number is 1 to %d without leading zeros", int64(MaxRoomNumber))
 		}
 	}
 	return nil
