@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -15,18 +16,22 @@ import (
 // memory.
 const maxClients = 512
 
-// serve serves HTTP on addr until ctx ends, and calls ready when it listens.
-func serve(ctx context.Context, addr string, h http.Handler, log *slog.Logger, ready func()) error {
+// serve serves HTTP on addr until ctx ends, and calls ready when it listens. key is where
+// the configuration says addr.
+func serve(ctx context.Context, addr, key string, h http.Handler, log *slog.Logger, ready func(net.Addr)) error {
 	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen for HTTP: %w: stop the program that has the port (another anchord?), or choose another address in %s", err, key)
+	}
 	if err != nil {
-		return fmt.Errorf("listen for HTTP: %w", err)
+		return fmt.Errorf("listen for HTTP: %w: choose another address in %s", err, key)
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		// Event streams end when the daemon does.
 		BaseContext: func(net.Listener) context.Context { return ctx }}
 	log.Info("HTTP is open", "address", l.Addr())
-	ready()
+	ready(l.Addr())
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"runtime"
@@ -51,6 +52,7 @@ type daemon struct {
 	opus    *encoder.Audio
 	session *rtc.Session
 	rooms   *room.Server // nil: not enabled
+	watch   watch
 	latency device.Latency
 
 	group                run.Group
@@ -64,6 +66,10 @@ func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error)
 	d := &daemon{c: c, log: log, sink: sink, device: device.New(wanted(c))}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
 	w := d.device.Wanted()
+	d.watch.log = log
+	if len(c.Rooms.Advertise) > 0 {
+		d.watch.host = c.Rooms.Advertise[0]
+	}
 
 	// Hardware.
 	d.cameras, d.testCameras = v4l2.New(v4l2.Config{Log: part("v4l2")}), fake.NewCameras(fake.TestPicture)
@@ -87,7 +93,7 @@ func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error)
 	d.sounds.Add(sounds.Put)
 	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(w))
 	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(w))
-	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnSent: d.sent,
+	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnSent: d.sent, OnEvent: d.event,
 		ICE: iceServers(c.ICE.Servers), Loopback: local(c.Room.URL)})
 	d.video.Add(d.session.PutVideo)
 	d.audio.Add(d.session.PutAudio)
@@ -128,17 +134,23 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 				return b, err
 			}}
 			h.Register(mux)
-			if d.rooms != nil && d.c.Rooms.Listen == "" {
+			pages := d.rooms != nil && d.c.Rooms.Listen == ""
+			if pages {
 				d.mountRooms(mux)
 			}
-			return serve(ctx, d.c.Control.HTTP.Listen, control.Local(mux), part("http"), d.answering)
+			return serve(ctx, d.c.Control.HTTP.Listen, "[control.http] listen", control.Local(mux), part("http"), func(a net.Addr) {
+				if pages {
+					d.watch.serves(a)
+				}
+				d.answering()
+			})
 		})
 	}
 	if d.rooms != nil && d.c.Rooms.Listen != "" {
 		own := http.NewServeMux()
 		d.mountRooms(own)
 		d.group.Must("rooms-http", func(ctx context.Context) error {
-			return serve(ctx, d.c.Rooms.Listen, own, part("rooms-http"), func() {})
+			return serve(ctx, d.c.Rooms.Listen, "[rooms] listen", own, part("rooms-http"), d.watch.serves)
 		})
 	}
 	d.closed.Add(1)
@@ -252,7 +264,7 @@ func (d *daemon) mountRooms(mux *http.ServeMux) {
 			http.NotFound(w, r)
 			return
 		}
-		http.Redirect(w, r, "/rooms/"+id, http.StatusSeeOther)
+		http.Redirect(w, r, pagePath(id), http.StatusSeeOther)
 	})
 }
 
