@@ -8,9 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Client says commands to a daemon: by its socket, or by HTTP when URL is set.
@@ -50,10 +54,27 @@ func (c *Client) Do(ctx context.Context, words []string) (*Answer, error) {
 		Result json.RawMessage
 		Error  *AnswerError
 	}
+	if e := lineError(raw); e != nil {
+		return &Answer{Raw: refusal(&Error{e.Code, e.Message}).json(), Error: e}, nil
+	}
 	if err := json.Unmarshal(raw, &a); err != nil || a.OK == (a.Error != nil) {
 		return nil, fmt.Errorf("not a daemon's answer: %s", short(string(raw)))
 	}
 	return &Answer{raw, a.Result, a.Error}, nil
+}
+
+// lineError reads an error of the text protocol, which is what a client gets that is
+// sent away before it could say that it speaks JSON; nil: it is something else.
+func lineError(raw []byte) *AnswerError {
+	p := strings.SplitN(string(raw), " ", 4)
+	if len(p) < 4 || p[0] != "ERR" {
+		return nil
+	}
+	code, err := strconv.Atoi(p[1])
+	if err != nil {
+		return nil
+	}
+	return &AnswerError{code, Clean(p[2]), Clean(p[3])}
 }
 
 // request gives the JSON of a command line. The shell has taken the quotes off already:
@@ -81,7 +102,7 @@ func (c *Client) exchange(ctx context.Context, q []byte) ([]byte, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", c.Socket)
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers on %s: is it running, and may you use its socket? (%w)", c.Socket, err)
+		return nil, fmt.Errorf("no daemon answers on %s: %s (%w)", c.Socket, remedy(err), err)
 	}
 	defer conn.Close()
 	if t, ok := ctx.Deadline(); ok {
@@ -89,14 +110,33 @@ func (c *Client) exchange(ctx context.Context, q []byte) ([]byte, error) {
 			return nil, fmt.Errorf("set a deadline: %w", err)
 		}
 	}
-	if _, err := conn.Write(append(q, '\n')); err != nil {
-		return nil, fmt.Errorf("ask the daemon: %w", err)
-	}
+	_, sent := conn.Write(append(q, '\n'))
+	// A daemon that sends a client away says why and does not read.
 	b, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadBytes('\n')
-	if err != nil {
-		return nil, fmt.Errorf("read the daemon's answer: %w", err)
+	switch {
+	case err == nil:
+		return bytes.TrimSpace(b), nil
+	case sent != nil:
+		return nil, fmt.Errorf("ask the daemon: %w", sent)
+	case errors.Is(err, io.EOF):
+		return nil, errors.New("the daemon went away without an answer: is it being stopped?")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errors.New("the daemon took the command and does not answer: see its log")
 	}
-	return bytes.TrimSpace(b), nil
+	return nil, fmt.Errorf("read the daemon's answer: %w", err)
+}
+
+// remedy says what to do about a socket that cannot be reached.
+func remedy(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "it does not run, or its socket is elsewhere: name it with -socket"
+	case errors.Is(err, fs.ErrPermission):
+		return "you may not use its socket: become its user, or a member of its group"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "it ended without removing its socket: start it"
+	}
+	return "is it running?"
 }
 
 func (c *Client) post(ctx context.Context, q []byte) ([]byte, error) {
@@ -108,7 +148,7 @@ func (c *Client) post(ctx context.Context, q []byte) ([]byte, error) {
 	r.Header.Set("Authorization", "Bearer "+c.Token)
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("ask the daemon: %w", err)
+		return nil, fmt.Errorf("ask the daemon: %w: is it running, and is [control.http] listen this address?", err)
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))

@@ -105,7 +105,8 @@ type Field struct {
 // Fields is an answer, in order.
 type Fields []Field
 
-// MarshalJSON writes an object whose keys keep their order.
+// MarshalJSON writes an object whose keys keep their order. Its strings are cleaned: a
+// program that shows them need not know where they come from.
 func (f Fields) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteByte('{')
@@ -113,9 +114,19 @@ func (f Fields) MarshalJSON() ([]byte, error) {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		k, err := json.Marshal(x.Key)
+		k, err := json.Marshal(Clean(x.Key))
 		if err != nil {
 			return nil, err
+		}
+		switch s := x.Value.(type) {
+		case string:
+			x.Value = Clean(s)
+		case []string:
+			clean := make([]string, len(s))
+			for i := range s {
+				clean[i] = Clean(s[i])
+			}
+			x.Value = clean
 		}
 		v, err := json.Marshal(x.Value)
 		if err != nil {
@@ -134,6 +145,7 @@ type Arg struct {
 	Min, Max int    // of an int
 	Of       []string
 	Optional bool
+	Rest     bool // a word that all bare words from here on belong to, with spaces between
 	Help     string
 }
 
@@ -173,6 +185,9 @@ func (c *Command) Usage() string {
 		v := strings.ToUpper(a.Kind)
 		if a.Kind == "bool" {
 			v = "on|off"
+		}
+		if a.Rest {
+			v += "…"
 		}
 		if len(a.Of) > 0 {
 			v = strings.Join(a.Of, "|")
@@ -227,7 +242,9 @@ func (t Table) find(words []word) (*Command, []word, error) {
 func (c *Command) args(words []word) (Args, error) {
 	a := Args{map[string]string{}, map[string]int{}}
 	next := 0
-	for _, w := range words {
+	for len(words) > 0 {
+		w := words[0]
+		words = words[1:]
 		if w.name == "" {
 			for next < len(c.Args) && a.Has(c.Args[next].Name) {
 				next++
@@ -236,6 +253,10 @@ func (c *Command) args(words []word) (Args, error) {
 				return a, Errorf(CodeArgument, "too many arguments: %s; usage: %s", short(w.value), c.Usage())
 			}
 			w.name = c.Args[next].Name
+			for c.Args[next].Rest && len(words) > 0 && words[0].name == "" {
+				w.value += " " + words[0].value
+				words = words[1:]
+			}
 		}
 		i := slices.IndexFunc(c.Args, func(x Arg) bool { return x.Name == w.name })
 		if i < 0 {

@@ -268,15 +268,24 @@ func TestWhatIsWanted(t *testing.T) {
 
 func TestFieldsKeepTheirOrder(t *testing.T) {
 	b, err := json.Marshal(Fields{{"z", 1}, {"a", Fields{{"y", "\x1b"}, {"b", []Fields{{{"k", true}}}}}}, {"m", []string{"x"}}})
-	if want := `{"z":1,"a":{"y":"\u001b","b":[{"k":true}]},"m":["x"]}`; err != nil || string(b) != want {
+	if want := "{\"z\":1,\"a\":{\"y\":\"\ufffd\",\"b\":[{\"k\":true}]},\"m\":[\"x\"]}"; err != nil || string(b) != want {
 		t.Errorf("%s, %v", b, err)
 	}
 	if _, err := json.Marshal(Fields{{"f", func() {}}}); err == nil {
 		t.Error("a function was written")
 	}
 	table := Table{{Name: "bad", Run: func(context.Context, Args) (Fields, error) { return Fields{{"f", func() {}}}, nil }}}
-	if got := string(table.answerJSON(t.Context(), []byte(`{"cmd":"bad"}`))); !strings.Contains(got, `"code":500`) || !json.Valid([]byte(got)) {
+	if got := string(table.reply(t.Context(), []byte(`{"cmd":"bad"}`)).json()); !strings.Contains(got, `"code":500`) || !json.Valid([]byte(got)) {
 		t.Error(got)
+	}
+}
+
+func TestNumbersHaveNoExponent(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 30: "30", 29.97: "29.97", 1.0 / 3: "0.3333", 0.00001234: "0.00001234", 999.96: "1000",
+		10000: "10000", 12345.6: "12346", 1e15: "1000000000000000", -20000.4: "-20000", -0.5: "-0.5"} {
+		if got := number(v); got != want {
+			t.Errorf("%g: %q, want %q", v, got, want)
+		}
 	}
 }
 
@@ -290,7 +299,7 @@ func TestCommandsHaveADeadline(t *testing.T) {
 	}}}
 	table.answer(t.Context(), []byte("wait"))
 	table.answer(t.Context(), []byte(`{"cmd":"wait"}`))
-	table.answerJSON(t.Context(), []byte(`{"cmd":"wait"}`))
+	table.reply(t.Context(), []byte(`{"cmd":"wait"}`))
 	if seen != 3 {
 		t.Errorf("%d of 3 calls have a deadline", seen)
 	}

@@ -74,6 +74,8 @@ An error of the room engine has TRTC's negative code and name. The others:
 
 func values(a Arg) string {
 	switch {
+	case a.Rest:
+		return "text; the rest of the line, no quotes needed"
 	case len(a.Of) > 0:
 		return strings.Join(a.Of, ", ")
 	case a.Kind == "int":

@@ -1,20 +1,13 @@
 package control
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"mime"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -37,7 +30,7 @@ func (h *HTTP) Register(mux *http.ServeMux) {
 		io.WriteString(w, "ok\n")
 	})
 	mux.Handle("GET /v1/status", h.guard(func(w http.ResponseWriter, r *http.Request) {
-		h.answer(w, h.Table.answerJSON(r.Context(), []byte(`{"cmd":"status"}`)))
+		h.answer(w, r, []byte(`{"cmd":"status"}`))
 	}))
 	mux.Handle("POST /v1/command", h.guard(h.command))
 	mux.Handle("GET /v1/snapshot.jpg", h.guard(func(w http.ResponseWriter, r *http.Request) {
@@ -66,20 +59,24 @@ func (h *HTTP) command(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, Errorf(CodeSyntax, "the body ends too early"))
 		return
 	}
-	h.answer(w, h.Table.answerJSON(r.Context(), b))
+	h.answer(w, r, b)
 }
 
-// answer writes a JSON answer with the status that fits its error.
-func (h *HTTP) answer(w http.ResponseWriter, b []byte) {
-	var r struct{ Error *replyError }
-	if err := json.Unmarshal(b, &r); err == nil && r.Error != nil {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status(r.Error.Code))
-		w.Write(append(b, '\n'))
-		return
-	}
+// send writes a JSON answer.
+func send(w http.ResponseWriter, code int, r reply) {
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(append(b, '\n'))
+	w.WriteHeader(code)
+	w.Write(append(r.json(), '\n'))
+}
+
+// answer runs a request and writes its answer, with the status that fits its error.
+func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, request []byte) {
+	a := h.Table.reply(r.Context(), request)
+	code := http.StatusOK
+	if a.Error != nil {
+		code = status(a.Error.Code)
+	}
+	send(w, code, a)
 }
 
 func status(code int) int {
@@ -105,15 +102,7 @@ func status(code int) int {
 	return http.StatusInternalServerError
 }
 
-func fail(w http.ResponseWriter, code int, e *Error) {
-	b, err := json.Marshal(reply{Error: &replyError{e.Code, slug(e.Code), Clean(e.Message)}})
-	if err != nil {
-		b = []byte(`{"ok":false}`)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	w.Write(append(b, '\n'))
-}
+func fail(w http.ResponseWriter, code int, e *Error) { send(w, code, refusal(e)) }
 
 // guard lets requests through that carry the token. Bearer tokens do not travel by
 // themselves as cookies do, so another site's page has nothing to ride on; the Host
@@ -121,9 +110,9 @@ func fail(w http.ResponseWriter, code int, e *Error) {
 func (h *HTTP) guard(next http.HandlerFunc) http.Handler {
 	want := sha256.Sum256(h.Token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		scheme, t, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := sha256.Sum256([]byte(strings.TrimSpace(t)))
-		if !ok || len(h.Token) == 0 || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		if !strings.EqualFold(scheme, "Bearer") || len(h.Token) == 0 || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="anchord"`)
 			fail(w, http.StatusUnauthorized, Errorf(CodeDenied, "a bearer token is needed; the first one is in the file that [control.http] token_file names"))
 			return
@@ -144,60 +133,10 @@ func Local(next http.Handler) http.Handler {
 			host = h
 		}
 		host = strings.Trim(host, "[]")
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if ip := net.ParseIP(host); !strings.EqualFold(host, "localhost") && (ip == nil || !ip.IsLoopback()) {
 			fail(w, http.StatusMisdirectedRequest, Errorf(CodeDenied, "this server is called 127.0.0.1 or localhost"))
 			return
 		}
 		next.ServeHTTP(w, r)
 	}))
-}
-
-// FirstToken gives the token in the file, which it makes, with mode 0600, if there is
-// none. A file that others can read is refused: its token is not a secret any more.
-func FirstToken(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return newToken(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the token file: %w", err)
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("look at the token file: %w", err)
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("token file %s can be read by others (mode %04o): remove it, a new one is made at the next start", path, st.Mode().Perm())
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 4096))
-	if err != nil {
-		return nil, fmt.Errorf("read the token file: %w", err)
-	}
-	t := strings.TrimSpace(string(b))
-	if len(t) < 32 {
-		return nil, fmt.Errorf("token file %s holds less than 32 characters: remove it, a new one is made at the next start", path)
-	}
-	return []byte(t), nil
-}
-
-func newToken(path string) ([]byte, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("make the token file's folder: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("make the token file: %w", err)
-	}
-	var b [32]byte
-	rand.Read(b[:])
-	t := base64.RawURLEncoding.EncodeToString(b[:])
-	_, err = f.WriteString(t + "\n")
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return nil, fmt.Errorf("write the token file: %w", err)
-	}
-	return []byte(t), nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,7 @@ func TestHTTP(t *testing.T) {
 		{name: "no token", path: "/v1/status", header: map[string]string{"Authorization": ""}, status: 401, want: `"code":120`},
 		{name: "no token for commands", method: "POST", body: `{"cmd":"version"}`, header: map[string]string{"Authorization": ""}, status: 401, want: `"code":120`},
 		{name: "no token for snapshots", path: "/v1/snapshot.jpg", header: map[string]string{"Authorization": ""}, status: 401, want: `"code":120`},
+		{name: "the scheme's case does not matter", path: "/v1/status", header: map[string]string{"Authorization": "bearer  " + token}, status: 200, want: `"ok":true`},
 		{name: "wrong token", path: "/v1/status", header: map[string]string{"Authorization": "Bearer " + token + "0"}, status: 401, want: `"code":120`},
 		{name: "empty token", path: "/v1/status", header: map[string]string{"Authorization": "Bearer "}, status: 401, want: `"code":120`},
 		{name: "another scheme", path: "/v1/status", header: map[string]string{"Authorization": "Basic " + token}, status: 401, want: `"code":120`},
@@ -55,6 +57,7 @@ func TestHTTP(t *testing.T) {
 		{name: "another name", path: "/healthz", header: map[string]string{"Host": "evil.example"}, status: 421, want: "127.0.0.1 or localhost"},
 		{name: "another address", path: "/healthz", header: map[string]string{"Host": "192.0.2.1:8080"}, status: 421, want: "127.0.0.1 or localhost"},
 		{name: "localhost", path: "/healthz", header: map[string]string{"Host": "localhost:8080"}, status: 200, want: "ok"},
+		{name: "LOCALHOST", path: "/healthz", header: map[string]string{"Host": "LOCALHOST"}, status: 200, want: "ok"},
 		{name: "IPv6", path: "/healthz", header: map[string]string{"Host": "[::1]:8080"}, status: 200, want: "ok"},
 		{name: "IPv6 without a port", path: "/healthz", header: map[string]string{"Host": "[::1]"}, status: 200, want: "ok"},
 		{name: "another site's page", method: "POST", body: `{"cmd":"version"}`, header: map[string]string{"Sec-Fetch-Site": "cross-site"}, status: 403},
@@ -160,8 +163,12 @@ func TestFirstToken(t *testing.T) {
 		mode          os.FileMode
 		want          string
 	}{
-		{"group", token, 0o640, "can be read by others"},
-		{"world", token, 0o604, "can be read by others"},
+		{"group", token, 0o640, "can be read or written by others"},
+		{"world", token, 0o604, "can be read or written by others"},
+		{"writable", token, 0o620, "can be read or written by others"},
+		{"two lines", token + "\n" + token, 0o600, "something else than a token"},
+		{"binary", token + "\x1b[31m", 0o600, "something else than a token"},
+		{"huge", strings.Repeat(token, 1000), 0o600, "something else than a token"},
 		{"short", "abc\n", 0o600, "less than 32 characters"},
 		{"empty", "", 0o600, "less than 32 characters"},
 	} {
@@ -181,6 +188,41 @@ func TestFirstToken(t *testing.T) {
 		if b, err := FirstToken(name); err == nil {
 			t.Errorf("%s: %d bytes", name, len(b))
 		}
+	}
+}
+
+// TestTokenFileTricks puts into the token's place what somebody else could.
+func TestTokenFileTricks(t *testing.T) {
+	dir := t.TempDir()
+	fifo, good, link, dangling, target := filepath.Join(dir, "fifo"), filepath.Join(dir, "good"), filepath.Join(dir, "link"), filepath.Join(dir, "dangling"), filepath.Join(dir, "target")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.WriteFile(good, []byte(token+"\n"), 0o600), os.Symlink(good, link), os.Symlink(target, dangling)); err != nil {
+		t.Fatal(err)
+	}
+	// Nobody writes to the FIFO: it must not be waited for.
+	if b, err := FirstToken(fifo); err == nil || !strings.Contains(err.Error(), "not an ordinary file") {
+		t.Errorf("FIFO: %q, %v", b, err)
+	}
+	if b, err := FirstToken(link); err != nil || string(b) != token {
+		t.Errorf("link: %v", err)
+	}
+	// A link that leads nowhere is replaced: nothing is made where it leads.
+	if b, err := FirstToken(dangling); err != nil || len(b) < leastToken {
+		t.Errorf("dangling link: %v", err)
+	}
+	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the link's target: %v", err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(good, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := FirstToken(good); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+			t.Errorf("another user's: %q, %v", b, err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".token-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
 	}
 }
 
@@ -250,7 +292,7 @@ func TestClientWithoutADaemon(t *testing.T) {
 		c    Client
 		want string
 	}{
-		{"no socket", t.Context(), Client{Socket: filepath.Join(t.TempDir(), "none")}, "is it running"},
+		{"no socket", t.Context(), Client{Socket: filepath.Join(t.TempDir(), "none")}, "it does not run, or its socket is elsewhere"},
 		{"no server", t.Context(), Client{URL: "http://127.0.0.1:1"}, "ask the daemon"},
 		{"not a URL", t.Context(), Client{URL: "::"}, "ask ::"},
 		{"another server", t.Context(), Client{URL: page.URL}, "not a daemon's answer"},

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"anchord/internal/run"
 )
 
 // Socket serves the text protocol on a Unix socket. Who may use it is a matter of the
@@ -28,7 +30,7 @@ type Socket struct {
 const (
 	maxConns = 32
 	idleTime = 10 * time.Minute // a client that says nothing for so long is let go
-	writTime = 5 * time.Second  // a client that does not read for so long is let go
+	sendTime = 5 * time.Second  // a client that does not read for so long is let go
 )
 
 // Run serves until ctx ends. It removes a socket that a dead daemon left behind, and
@@ -56,14 +58,25 @@ func (s *Socket) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer cancel()
 	places := make(chan struct{}, maxConns)
-	for {
+	for short := 0; ; {
 		c, err := l.Accept()
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM) {
+			// Others have taken all; the client waits until something is given back.
+			if short++; short == 1 {
+				s.Log.Warn("control clients have to wait", "err", err)
+			}
+			if err := (run.Backoff{Base: 10 * time.Millisecond, Max: time.Second}).Wait(ctx, short, nil); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
 			return fmt.Errorf("accept on %s: %w", s.Path, err)
 		}
+		short = 0
 		select {
 		case places <- struct{}{}:
 		default:
@@ -87,8 +100,8 @@ func (s *Socket) Run(ctx context.Context) error {
 // clear makes room for the socket.
 func (s *Socket) clear() error {
 	dir := filepath.Dir(s.Path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the control socket's folder: %w", err)
+	if err := makeFolder(dir); err != nil {
+		return fmt.Errorf("make the control socket's folder: %w; or choose another in [control] socket", err)
 	}
 	d, err := os.Stat(dir)
 	if err != nil {
@@ -106,9 +119,15 @@ func (s *Socket) clear() error {
 	case f.Mode()&fs.ModeSocket == 0:
 		return fmt.Errorf("%s is there and is not a socket: move it away, or choose another path in [control] socket", s.Path)
 	}
-	if c, err := net.DialTimeout("unix", s.Path, time.Second); err == nil {
+	c, err := net.DialTimeout("unix", s.Path, time.Second)
+	if err == nil {
 		c.Close()
 		return fmt.Errorf("another daemon answers on %s: stop it, or choose another path in [control] socket", s.Path)
+	}
+	// Only a refusal says that nobody listens; a daemon with too many clients gives
+	// EAGAIN, one of another user EACCES.
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("see who listens on %s: %w: stop the other daemon, or choose another path in [control] socket", s.Path, err)
 	}
 	if err := os.Remove(s.Path); err != nil {
 		return fmt.Errorf("remove the dead control socket: %w", err)
@@ -127,7 +146,7 @@ func (p *patient) Read(b []byte) (int, error) {
 }
 
 func (p *patient) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(time.Now().Add(writTime)); err != nil {
+	if err := p.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
 		return 0, err
 	}
 	return p.Conn.Write(b)

@@ -3,6 +3,7 @@ package control
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -106,6 +108,59 @@ func TestSocketOfADeadDaemonIsRemoved(t *testing.T) {
 	stop()
 }
 
+// TestSocketOfABusyDaemonStays: a daemon that does not accept at the moment is alive.
+func TestSocketOfABusyDaemonStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	dial(t, path) // and the queue is full
+	s := Socket{Path: path, Table: Table{}, Log: quiet}
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "stop the other daemon") {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("its socket: %v", err)
+	}
+}
+
+// TestSocketOutlivesAShortage takes all descriptors that the process may have.
+func TestSocketOutlivesAShortage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "control.sock")
+	stop := listen(t, path)
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := os.NewFile(uintptr(fd), "client")
+	defer c.Close()
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 3, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: path})
+	// The socket is tried several times in this time, and fails.
+	time.Sleep(100 * time.Millisecond)
+	if e := errors.Join(err, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)); e != nil {
+		t.Fatal(e)
+	}
+	io.WriteString(c, "version\n")
+	if got, err := bufio.NewReader(c).ReadString('\n'); err != nil || got != "version: 1.2.3\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := stop(); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 func TestSocketTakesNothingElsesPlace(t *testing.T) {
 	dir := t.TempDir()
 	file, link, folder := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "folder")
@@ -160,6 +215,11 @@ func TestSocketRefusesTooMany(t *testing.T) {
 	}
 	if _, err := r.ReadByte(); err != io.EOF {
 		t.Errorf("it is not let go: %v", err)
+	}
+	client := Client{Socket: path}
+	if a, err := client.Do(t.Context(), []string{"room", "show"}); err != nil || a.Error == nil || a.Error.Code != CodeBusy || a.Error.Message != fmt.Sprintf("%d clients are connected already", maxConns) ||
+		!json.Valid(a.Raw) {
+		t.Errorf("the client: %+v, %v", a, err)
 	}
 	// A place that becomes free is given away again.
 	first.Close()

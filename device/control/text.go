@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 )
 
@@ -20,7 +22,7 @@ func (t Table) answer(ctx context.Context, line []byte) []byte {
 		return nil
 	}
 	if line[0] == '{' {
-		return append(t.answerJSON(ctx, line), '\n')
+		return append(t.reply(ctx, line).json(), '\n')
 	}
 	tag, text := "", string(line)
 	if text[0] == '@' {
@@ -63,13 +65,25 @@ func writeFields(b *bytes.Buffer, tag, prefix string, f Fields) {
 				fmt.Fprintf(b, "%s%s: %s\n", tag, key, Clean(s))
 			}
 		case float64:
-			fmt.Fprintf(b, "%s%s: %.4g\n", tag, key, v)
+			fmt.Fprintf(b, "%s%s: %s\n", tag, key, number(v))
 		case bool:
 			fmt.Fprintf(b, "%s%s: %s\n", tag, key, map[bool]string{true: "yes", false: "no"}[v])
 		default:
 			fmt.Fprintf(b, "%s%s: %s\n", tag, key, Clean(fmt.Sprint(v)))
 		}
 	}
+}
+
+// number writes four digits, or all before the point, and never an exponent.
+func number(v float64) string {
+	if math.Abs(v) >= 1000 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	if err != nil {
+		short = v // cannot happen: it was written as a number
+	}
+	return strconv.FormatFloat(short, 'f', -1, 64)
 }
 
 // reply is a JSON answer.
@@ -86,8 +100,22 @@ type replyError struct {
 	Message string `json:"message"`
 }
 
-// answerJSON answers one JSON request, without a line's end.
-func (t Table) answerJSON(ctx context.Context, line []byte) []byte {
+// refusal is the answer that gives an error.
+func refusal(e *Error) reply {
+	return reply{Error: &replyError{e.Code, slug(e.Code), Clean(e.Message)}}
+}
+
+// json gives the answer without a line's end.
+func (r reply) json() []byte {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return []byte(fmt.Sprintf(`{"ok":false,"error":{"code":%d,"slug":"internal","message":"the answer cannot be written"}}`, CodeInternal))
+	}
+	return b
+}
+
+// reply answers one JSON request.
+func (t Table) reply(ctx context.Context, line []byte) reply {
 	var q Request
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
@@ -107,16 +135,12 @@ func (t Table) answerJSON(ctx context.Context, line []byte) []byte {
 			f, err = t.call(ctx, words)
 		}
 	}
-	r := reply{ID: q.ID, OK: err == nil, Result: f}
+	r := reply{OK: true, Result: f}
 	if err != nil {
-		e := errorOf(err)
-		r.Result, r.Error = nil, &replyError{e.Code, slug(e.Code), Clean(e.Message)}
+		r = refusal(errorOf(err))
 	}
-	b, err := json.Marshal(r)
-	if err != nil {
-		return []byte(fmt.Sprintf(`{"ok":false,"error":{"code":%d,"slug":"internal","message":"the answer cannot be written"}}`, CodeInternal))
-	}
-	return b
+	r.ID = q.ID
+	return r
 }
 
 // serve talks the text protocol until r ends. A line that is too long is thrown away up
