@@ -13,10 +13,10 @@ import (
 	"syscall"
 )
 
-// Log is a slog.Handler for stderr that also remembers its newest lines. Under the
-// journal each line begins with its priority, <3> to <7>
-// (https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html), and has no
-// time of its own.
+// Log is a slog.Handler for stderr that also remembers its newest lines. What goes to
+// the journal begins with its priority, <3> to <7>
+// (https://www.freedesktop.org/software/systemd/man/latest/sd-daemon.html), instead of
+// time and level, which the journal has itself.
 type Log struct {
 	text  slog.Handler
 	out   *lines
@@ -41,7 +41,7 @@ func NewLog(w io.Writer, level slog.Level) *Log {
 	o := &lines{w: w, journal: journal(w), ring: make([]string, 0, remembered)}
 	v := &slog.LevelVar{}
 	v.Set(level)
-	return &Log{slog.NewTextHandler(&o.buf, &slog.HandlerOptions{Level: v, ReplaceAttr: o.replace}), o, v}
+	return &Log{slog.NewTextHandler(&o.buf, &slog.HandlerOptions{Level: v}), o, v}
 }
 
 // journal tells whether w is the journal's own stream: JOURNAL_STREAM names its device
@@ -61,14 +61,6 @@ func journal(w io.Writer) bool {
 	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
-// replace leaves out the time where the journal has its own.
-func (o *lines) replace(groups []string, a slog.Attr) slog.Attr {
-	if o.journal && len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-		return slog.Attr{}
-	}
-	return a
-}
-
 // Enabled implements slog.Handler.
 func (l *Log) Enabled(_ context.Context, v slog.Level) bool { return v >= l.level.Level() }
 
@@ -83,7 +75,8 @@ func (l *Log) Handle(ctx context.Context, r slog.Record) error {
 	line := l.out.buf.Bytes()
 	l.out.keep(strings.TrimSuffix(string(line), "\n"))
 	if l.out.journal {
-		line = append(priority(r.Level), line...)
+		// Time and level come before the message and never hold its key.
+		line = append(priority(r.Level), line[bytes.Index(line, []byte(slog.MessageKey+"=")):]...)
 	}
 	_, err := l.out.w.Write(line)
 	return err

@@ -127,7 +127,7 @@ func TestJournal(t *testing.T) {
 		s := NewLog(f, slog.LevelDebug)
 		l := slog.New(s)
 		l.Debug("d")
-		l.Info("i", "k", "v")
+		l.Info("i", "level", 3, "time", "noon", "msg", "more")
 		l.Warn("w")
 		l.Error("e")
 		f.Close()
@@ -135,10 +135,10 @@ func TestJournal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := "<7>msg=d\n<6>msg=i k=v\n<4>msg=w\n<3>msg=e\n"; (string(b) == want) != c.journal || strings.HasPrefix(string(b), "<") != c.journal {
+		if want := "<7>msg=d\n<6>msg=i level=3 time=noon msg=more\n<4>msg=w\n<3>msg=e\n"; (string(b) == want) != c.journal || strings.HasPrefix(string(b), "<") != c.journal {
 			t.Errorf("%s: %q", c.name, b)
 		}
-		if tail := s.Tail(1); !strings.HasSuffix(tail[0], "msg=e") || strings.HasPrefix(tail[0], "<") {
+		if tail := s.Tail(1); !strings.HasPrefix(tail[0], "time=") || !strings.HasSuffix(tail[0], " level=ERROR msg=e") {
 			t.Errorf("%s: %q", c.name, tail)
 		}
 		if err := s.Handle(t.Context(), slog.NewRecord(time.Now(), slog.LevelInfo, "closed", 0)); !errors.Is(err, os.ErrClosed) {
