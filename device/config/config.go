@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"anchord/device"
@@ -190,7 +191,10 @@ func (c *Config) Validate() []Fault {
 		}
 	}
 	listen := func(key, value string) {
-		if _, _, err := net.SplitHostPort(value); value != "" && err != nil {
+		if value == "" {
+			return
+		}
+		if _, port, err := net.SplitHostPort(value); err != nil || !isPort(port) {
 			bad(key, value, "allowed: host:port, for instance 127.0.0.1:8080")
 		}
 	}
@@ -210,9 +214,12 @@ func (c *Config) Validate() []Fault {
 	if c.Room.AutoEnter && (c.Room.ID == "" || c.Room.User == "") {
 		bad("room.auto_enter", true, "needs room.id and room.user")
 	}
+	if c.Room.AutoEnter && c.Room.URL == "embedded:" && !c.Rooms.Enabled {
+		bad("room.url", c.Room.URL, "the room is in this daemon: set rooms.enabled = true, or name another address")
+	}
 	for _, s := range c.ICE.Servers {
-		if u, err := url.Parse(s); err != nil || !slices.Contains([]string{"stun", "stuns", "turn", "turns"}, u.Scheme) {
-			bad("ice.servers", s, "allowed: stun:host:port, turn:host:port?transport=udp, turns:…")
+		if !isSTUN(s) {
+			bad("ice.servers", s, "allowed: stun:host, stun:host:port; a TURN server needs a password, which comes from the room's server")
 		}
 	}
 	oneOf("camera.format", c.Camera.Format, "auto", "mjpeg", "yuyv", "nv12", "yu12")
@@ -238,6 +245,13 @@ func (c *Config) Validate() []Fault {
 		oneOf("encoder.order", e, "openh264")
 	}
 	within("encoder.threads", c.Encoder.Threads, 0, 16, " (0: by the board)")
+	switch s := c.Control.Socket; {
+	case s == "" || s[0] == '@':
+		// Both would be sockets without a file, which have no mode.
+		bad("control.socket", s, "needs a path, for instance /run/anchord/control.sock")
+	case len(s) > longestSocket:
+		bad("control.socket", s, "a socket's path has at most %d bytes", longestSocket)
+	}
 	listen("control.http.listen", c.Control.HTTP.Listen)
 	if h, _, err := net.SplitHostPort(c.Control.HTTP.Listen); err == nil && !loopback(h) {
 		bad("control.http.listen", c.Control.HTTP.Listen, "the control port has no TLS: allowed are 127.0.0.1, [::1] and localhost")
@@ -266,8 +280,11 @@ func CheckRoomURL(s string) error {
 	case s == "embedded:":
 		return nil
 	case u.Scheme == "whip+https" || u.Scheme == "whip+http":
-		if u.Host == "" {
-			return fmt.Errorf("no host; for instance whip+https://example.org/whip/101")
+		if p := u.Port(); u.Hostname() == "" || p != "" && !isPort(p) {
+			return fmt.Errorf("no host, or not a port; for instance whip+https://example.org/whip/101")
+		}
+		if u.Fragment != "" {
+			return fmt.Errorf("nothing may follow a #; write %%23 for it")
 		}
 		if u.User != nil {
 			return fmt.Errorf("secrets do not belong in the address: put the token into room.token_file")
@@ -275,6 +292,29 @@ func CheckRoomURL(s string) error {
 		return nil
 	}
 	return fmt.Errorf("allowed: embedded:, whip+https://host/path, whip+http://host/path")
+}
+
+// longestSocket is what fits into sockaddr_un with its final zero
+// (https://man7.org/linux/man-pages/man7/unix.7.html).
+const longestSocket = 107
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
+
+// isSTUN tells whether s is a STUN server's address
+// (https://www.rfc-editor.org/rfc/rfc7064).
+func isSTUN(s string) bool {
+	scheme, rest, _ := strings.Cut(s, ":")
+	if scheme != "stun" && scheme != "stuns" {
+		return false
+	}
+	host, port, err := net.SplitHostPort(rest)
+	if err != nil {
+		host, port, err = net.SplitHostPort(rest + ":3478")
+	}
+	return err == nil && host != "" && isPort(port) && !strings.ContainsAny(host, "/?@ ")
 }
 
 func loopback(host string) bool {

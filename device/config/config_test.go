@@ -60,12 +60,32 @@ f:2:7: video.fps: *
 f:3:12: video.rotation: *
 f:4:10: video.mirror: *`},
 		{"[video\n", "\nf:1:*"},
-		{"[room]\nauto_enter = true\n", "\nf:2:1: room.auto_enter: \"true\": needs room.id and room.user"},
+		{"[room]\nauto_enter = true\n[rooms]\nenabled = true\n", "\nf:2:1: room.auto_enter: \"true\": needs room.id and room.user"},
 		{"[room]\nurl = \"whip+https://u:p@h/x\"\n", "\nf:2:1: room.url: *: secrets do not belong in the address: put the token into room.token_file"},
 		{"[rooms]\nlisten = \"0.0.0.0:80\"\n", "\nf:2:1: rooms.listen: *: anybody who reaches this address could watch: set rooms.open = true to allow that"},
 		{"[control.http]\nlisten = \"0.0.0.0:80\"\n", "\nf:2:1: control.http.listen: *: the control port has no TLS: allowed are 127.0.0.1, [::1] and localhost"},
 		{"[video]\nbitrate = 100\nmin_bitrate = 200\n", "\nf:3:1: video.min_bitrate: *"},
 		{"\x00\xff", "\nf:1:1: *"},
+		{"\"\\u001b[31m\" = 1\n", "\nf:1:1: \"\\x1b[31m\": there is no such key"},
+		{"[room]\nid = 101\n[mic]\nvolume = \"x\"\n[video]\nmirror = 1\n[ice]\nservers = \"stun:h\"\n[control]\nhttp = 1\n", `
+f:2:6: room.id: needs a string in quotes
+f:4:10: mic.volume: needs a whole number without quotes
+f:6:10: video.mirror: needs true or false
+f:8:11: ice.servers: needs a list of strings: ["…", "…"]
+f:10:8: control.http: is a table: [control.http]`},
+		{"[control]\nsocket = \"\"\n", "\nf:2:1: control.socket: needs a path, *"},
+		{"[control]\nsocket = \"@anchord\"\n", "\nf:2:1: control.socket: \"@anchord\": needs a path, *"},
+		{"[control]\nsocket = \"/" + strings.Repeat("x", 107) + "\"\n", "\nf:2:1: control.socket: *: a socket's path has at most 107 bytes"},
+		{"[control.http]\nlisten = \"127.0.0.1:99999\"\n", "\nf:2:1: control.http.listen: *: allowed: host:port, *"},
+		{"[rooms]\nudp = \"127.0.0.1:http\"\nlisten = \"8080\"\n", "\nf:2:1: rooms.udp: *: allowed: host:port, *\nf:3:1: rooms.listen: *: allowed: host:port, *"},
+		{"[ice]\nservers = [\"stun:h\", \"turn:h:1\", \"stun:\", \"stun:a:99999\", \"stuns:[::1]:5349\"]\n", `
+f:2:1: ice.servers: "turn:h:1": allowed: *
+f:2:1: ice.servers: "stun:": allowed: *
+f:2:1: ice.servers: "stun:a:99999": allowed: *`},
+		{"[room]\nid = \"1\"\nuser = \"u\"\nauto_enter = true\n", "\nf: room.url: \"embedded:\": the room is in this daemon: *"},
+		{"[room]\nurl = \"whip+http://:80/x\"\n", "\nf:2:1: room.url: *: no host*"},
+		{"[room]\nurl = \"whip+http://h:99999/x\"\n", "\nf:2:1: room.url: *: no host, or not a port*"},
+		{"[room]\nurl = \"whip+http://h/x#y\"\n", "\nf:2:1: room.url: *: nothing may follow a #*"},
 	} {
 		got, err := Parse("f", []byte(c.in))
 		var f *Faults
@@ -116,6 +136,12 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	}
 	if _, _, err := Load(dir); err == nil {
 		t.Error("a directory was read")
+	}
+	if _, _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "1 MiB") {
+		t.Errorf("/dev/zero: %v", err)
+	}
+	if _, err := Parse("bom", []byte("\xef\xbb\xbf[log]\r\nlevel = \"debug\"\r\n")); err != nil {
+		t.Error(err)
 	}
 	if _, err := Parse("big", make([]byte, maxFile+1)); err == nil || !strings.Contains(err.Error(), "1 MiB") {
 		t.Errorf("big: %v", err)

@@ -5,10 +5,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -33,14 +36,22 @@ func (e *Faults) Error() string {
 		}
 		b.WriteString(": ")
 		if f.Key != "" {
-			b.WriteString(f.Key + ": ")
+			b.WriteString(plain(f.Key) + ": ")
 		}
 		if f.Value != "" {
 			fmt.Fprintf(&b, "%q: ", f.Value)
 		}
-		b.WriteString(f.Problem)
+		b.WriteString(plain(f.Problem))
 	}
 	return b.String()
+}
+
+// plain keeps the file's control characters from the terminal.
+func plain(s string) string {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return strconv.Quote(s)
+	}
+	return s
 }
 
 // Places are where the file is looked for when none is named.
@@ -58,7 +69,7 @@ func Load(path string) (c Config, name string, err error) {
 		places = Places()
 	}
 	for _, p := range places {
-		b, err := os.ReadFile(p)
+		b, err := read(p)
 		if path == "" && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -69,6 +80,16 @@ func Load(path string) (c Config, name string, err error) {
 		return c, p, err
 	}
 	return Default(), "", nil
+}
+
+// read reads no more of a file than tells that it is too large: it may be a device.
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func reason(err error) string {
@@ -84,6 +105,7 @@ func reason(err error) string {
 // Parse reads a file's text on top of the defaults. Its error is *Faults.
 func Parse(name string, b []byte) (Config, error) {
 	c := Default()
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // some editors begin a file with it
 	if len(b) > maxFile {
 		return Default(), &Faults{name, []Fault{{Problem: "larger than 1 MiB: this is not a configuration"}}}
 	}
@@ -131,7 +153,7 @@ func decode(b []byte, c *Config) []Fault {
 		case errors.As(err, &one):
 			line, col := one.Position()
 			key := strings.Join(one.Key(), ".")
-			faults = append(faults, Fault{Key: key, Problem: strings.TrimPrefix(one.Error(), "toml: "), Line: line, Column: col})
+			faults = append(faults, Fault{Key: key, Problem: wrong(one, key), Line: line, Column: col})
 			lines := bytes.SplitAfter(b, []byte("\n"))
 			if key == "" || line < 1 || line > len(lines) {
 				return faults // not TOML: nothing more can be said
@@ -143,6 +165,27 @@ func decode(b []byte, c *Config) []Fault {
 		}
 	}
 	return faults
+}
+
+// wrong says what is wrong in the file's words: of a wrong type the library speaks in
+// those of our code.
+func wrong(e *toml.DecodeError, key string) string {
+	if v, ok := (&Config{}).Get(key); ok {
+		switch v.(type) {
+		case string:
+			return "needs a string in quotes"
+		case int:
+			return "needs a whole number without quotes"
+		case bool:
+			return "needs true or false"
+		case []string:
+			return `needs a list of strings: ["…", "…"]`
+		}
+	}
+	if key != "" && slices.ContainsFunc(Keys(), func(k string) bool { return strings.HasPrefix(k, key+".") }) {
+		return "is a table: [" + key + "]"
+	}
+	return strings.TrimPrefix(e.Error(), "toml: ")
 }
 
 type place struct{ line, column int }
