@@ -41,6 +41,10 @@ func ctl(args []string, stdout, stderr io.Writer) int {
 		f.Usage()
 		return usage
 	}
+	if w := misplaced(f, words); w != "" {
+		fmt.Fprintf(stderr, "anchorctl: options stand before the command: anchorctl %s … %s\n", w, words[0])
+		return usage
+	}
 	if words[0] == "probe" {
 		return probe(stdout, stderr)
 	}
@@ -51,8 +55,12 @@ func ctl(args []string, stdout, stderr io.Writer) int {
 	}
 	c := control.Client{Socket: *path, URL: *url}
 	if *url != "" {
-		if c.Token, err = readToken(*tokenFile); err != nil {
-			fmt.Fprintln(stderr, "anchorctl: -url needs -token-file:", err)
+		if *tokenFile == "" {
+			fmt.Fprintln(stderr, "anchorctl: -url needs -token-file: the file that [control.http] token_file names")
+			return usage
+		}
+		if c.Token, err = control.ReadToken(*tokenFile); err != nil {
+			fmt.Fprintln(stderr, "anchorctl:", err)
 			return usage
 		}
 	} else if c.Socket == "" {
@@ -72,10 +80,15 @@ func ctl(args []string, stdout, stderr io.Writer) int {
 	if out != "" && a.Error == nil {
 		return writeSnapshot(a, out, stdout, stderr)
 	}
+	text := ""
 	if *asJSON {
-		fmt.Fprintln(stdout, string(a.Raw))
+		text = string(a.Raw) + "\n"
 	} else if a.Error == nil {
-		fmt.Fprint(stdout, a.Text())
+		text = a.Text()
+	}
+	if _, err := io.WriteString(stdout, text); err != nil {
+		fmt.Fprintln(stderr, "anchorctl: the command was answered; write the answer:", err)
+		return failed
 	}
 	if a.Error != nil {
 		if !*asJSON {
@@ -87,6 +100,17 @@ func ctl(args []string, stdout, stderr io.Writer) int {
 		return failed
 	}
 	return done
+}
+
+// misplaced gives the first word that is one of f's options.
+func misplaced(f *flag.FlagSet, words []string) string {
+	for _, w := range words {
+		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		if strings.HasPrefix(w, "-") && f.Lookup(name) != nil {
+			return w
+		}
+	}
+	return ""
 }
 
 // outFile takes "-o FILE" out of a snapshot command, which then asks for the file itself.

@@ -76,6 +76,8 @@ func daemonMain(args []string, stdout, stderr io.Writer) int {
 	sink := systemd.NewLog(stderr, level)
 	log := slog.New(sink)
 	log.Info("anchord starts", "version", version, "config", name)
+	// Whoever reads the log may go away: that is no reason to end.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from now on a signal has its ordinary effect

@@ -26,12 +26,18 @@ func serve(ctx context.Context, addr, key string, h http.Handler, log *slog.Logg
 	if err != nil {
 		return fmt.Errorf("listen for HTTP: %w: choose another address in %s", err, key)
 	}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		// Event streams end when the daemon does.
-		BaseContext: func(net.Listener) context.Context { return ctx }}
 	log.Info("HTTP is open", "address", l.Addr())
 	ready(l.Addr())
+	return serveOn(ctx, l, h, log)
+}
+
+func serveOn(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) (err error) {
+	s := &http.Server{Handler: timed(h), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		// Event streams set their own deadline with each event.
+		WriteTimeout: 30 * time.Second,
+		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// Event streams end when the daemon does.
+		BaseContext: func(net.Listener) context.Context { return ctx }}
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -40,18 +46,32 @@ func serve(ctx context.Context, addr, key string, h http.Handler, log *slog.Logg
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
-		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if e := s.Shutdown(bye); e != nil {
-			s.Close()
-		}
 		err = ctx.Err()
 	}
-	wg.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		return ctx.Err()
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if e := s.Shutdown(bye); e != nil {
+		s.Close()
 	}
+	wg.Wait()
 	return err
+}
+
+// bodyTime is how long a request's body may take.
+const bodyTime = 15 * time.Second
+
+// timed gives bodies their time, so that no client keeps a place by sending slowly.
+// Requests without one stay as long as they want: event streams are among them.
+func timed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)); err != nil {
+				http.Error(w, "the connection cannot be bounded", http.StatusInternalServerError)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // limited accepts no more connections than it has places.

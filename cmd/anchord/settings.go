@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"strings"
-
 	"anchord/capture"
 	"anchord/device"
 	"anchord/device/config"
@@ -50,20 +46,4 @@ func iceServers(urls []string) []rtc.ICEServer {
 		out = append(out, rtc.ICEServer{URLs: []string{u}})
 	}
 	return out
-}
-
-// readToken reads a secret of one line from a file that others cannot read.
-func readToken(path string) (string, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return "", fmt.Errorf("read the room's token: %w", err)
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("read the room's token: %s can be read by others (mode %04o): chmod 600 it", path, st.Mode().Perm())
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the room's token: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
 }

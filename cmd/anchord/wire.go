@@ -58,12 +58,13 @@ type daemon struct {
 	group                run.Group
 	cameraPart, micPart  *run.Part
 	encoderPart, opuPart *run.Part
-	closed               atomic.Int32 // ways to control the daemon that do not answer yet
+	closed               atomic.Int32  // listeners that are not open yet
+	open                 chan struct{} // closed with the last of them
 }
 
 // wire makes the parts, top to bottom, and opens nothing.
 func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error) {
-	d := &daemon{c: c, log: log, sink: sink, device: device.New(wanted(c))}
+	d := &daemon{c: c, log: log, sink: sink, device: device.New(wanted(c)), open: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
 	w := d.device.Wanted()
 	d.watch.log = log
@@ -149,18 +150,26 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 	if d.rooms != nil && d.c.Rooms.Listen != "" {
 		own := http.NewServeMux()
 		d.mountRooms(own)
+		var h http.Handler = own
+		if !d.c.Rooms.Open {
+			h = control.Local(own) // the listener is on loopback
+		}
+		d.closed.Add(1)
 		d.group.Must("rooms-http", func(ctx context.Context) error {
-			return serve(ctx, d.c.Rooms.Listen, "[rooms] listen", own, part("rooms-http"), d.watch.serves)
+			return serve(ctx, d.c.Rooms.Listen, "[rooms] listen", h, part("rooms-http"), func(a net.Addr) {
+				d.watch.serves(a)
+				d.answering()
+			})
 		})
 	}
 	d.closed.Add(1)
 	socket := control.Socket{Path: d.c.Control.Socket, Table: table, Log: part("socket"), Ready: d.answering}
 	d.group.Must("socket", socket.Run)
-	d.group.Must("room", d.session.Run)
+	d.group.Must("room", d.opened(d.session.Run))
 	d.encoderPart = d.group.Keep("encoder", d.encoder.Run)
 	d.opuPart = d.group.Keep("opus", d.opus.Run)
-	d.cameraPart = d.group.Keep("camera", d.camera.Run)
-	d.micPart = d.group.Keep("mic", d.mic.Run)
+	d.cameraPart = d.group.Keep("camera", d.opened(d.camera.Run))
+	d.micPart = d.group.Keep("mic", d.opened(d.mic.Run))
 	d.group.Keep("camera-watch", func(ctx context.Context) error {
 		return d.cameras.Watch(ctx, func() { d.camera.Changed(); d.cameraPart.Poke() })
 	})
@@ -185,12 +194,25 @@ func (d *daemon) run(ctx context.Context) error {
 	return d.group.Run(ctx)
 }
 
-// answering notes that one more way to control the daemon answers; with the last of
-// them systemd is told.
+// opened lets a part run only when all listeners are open. A second daemon fails there,
+// and must have neither taken the camera nor the first one's place in the room.
+func (d *daemon) opened(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-d.open:
+			return run(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// answering notes that one more listener is open; with the last of them systemd is told.
 func (d *daemon) answering() {
 	if d.closed.Add(-1) > 0 {
 		return
 	}
+	close(d.open)
 	if err := systemd.Notify("READY=1"); err != nil {
 		d.log.Warn("systemd was not told", "err", err)
 	}
@@ -241,7 +263,13 @@ func (d *daemon) dial(t rtc.Target) (rtc.Signaller, error) {
 	}
 	c := whip.Config{Log: d.log.With("part", "whip"), URL: t.Address.Endpoint(t.Room, t.User)}
 	if d.c.Room.TokenFile != "" {
-		c.Token = func(context.Context) (string, error) { return readToken(d.c.Room.TokenFile) }
+		c.Token = func(context.Context) (string, error) {
+			t, err := control.ReadToken(d.c.Room.TokenFile)
+			if err != nil {
+				return "", fmt.Errorf("room.token_file: %w", err)
+			}
+			return t, nil
+		}
 	}
 	return whip.New(c)
 }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// halves is a listener whose connections are pipes, so that time can be the test's.
+type halves struct {
+	c      chan net.Conn
+	closed chan struct{}
+}
+
+func (h *halves) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.c:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+func (h *halves) Close() error   { close(h.closed); return nil }
+func (h *halves) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestSlowClientsAreLetGo has clients that stop in the middle of everything.
+func TestSlowClientsAreLetGo(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			w.WriteHeader(http.StatusOK)
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		if _, err := io.ReadAll(r.Body); err != nil {
+			http.Error(w, "slow", http.StatusRequestTimeout)
+			return
+		}
+		w.Write(make([]byte, 1<<20))
+	})
+	for _, c := range []struct {
+		name, send string
+		most       time.Duration // until it is let go; 0: it stays
+	}{
+		{"half a header", "GET / HTTP/1.1\r\nHost: lo", 5 * time.Second},
+		{"half a body", "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\nv", bodyTime},
+		{"half a chunk", "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n32\r\nv", bodyTime},
+		{"does not read", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 30 * time.Second},
+		{"a stream", "GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				l := &halves{make(chan net.Conn), make(chan struct{})}
+				ended := make(chan error, 1)
+				go func() { ended <- serveOn(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+				mine, its := net.Pipe()
+				gone := make(chan struct{})
+				l.c <- &told{its, gone}
+				io.WriteString(mine, c.send)
+				if c.name != "does not read" {
+					go io.Copy(io.Discard, mine)
+				}
+				begun := time.Now()
+				select {
+				case <-gone:
+					if c.most == 0 {
+						t.Errorf("let go after %v", time.Since(begun))
+					}
+				case <-time.After(c.most + time.Minute):
+					if c.most != 0 {
+						t.Error("not let go")
+					}
+				}
+				if d := time.Since(begun); c.most != 0 && d > c.most+time.Second {
+					t.Errorf("let go after %v", d)
+				}
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				mine.Close()
+			})
+		})
+	}
+}
+
+// told says when it is closed.
+type told struct {
+	net.Conn
+	gone chan struct{}
+}
+
+func (c *told) Close() error {
+	select {
+	case <-c.gone:
+	default:
+		close(c.gone)
+	}
+	return c.Conn.Close()
+}
+
+func TestAddressThatCannotBeListenedOn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for addr, want := range map[string]string{l.Addr().String(): "another anchord?", "192.0.2.1:1": "choose another address in [x] y"} {
+		err := serve(t.Context(), addr, "[x] y", nil, slog.New(slog.DiscardHandler), func(net.Addr) { t.Error("it listens") })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
