@@ -76,5 +76,6 @@ else
 	go build -trimpath -tags "$tags" -ldflags "$flags" -o "$out" "$pkg"
 fi
 [ -e "$out" ] || die "$pkg has no tests"
-if $triplet-readelf -d "$out" 2>/dev/null | grep -q NEEDED; then die "$out is not static: $($triplet-readelf -d "$out" | grep NEEDED)"; fi
+needed=$($triplet-readelf -d "$out" | sed -n '/NEEDED/p')
+[ -z "$needed" ] || die "$out is not static: $needed"
 echo "$out: $arch, $(stat -c %s "$out") bytes"

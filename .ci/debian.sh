@@ -13,6 +13,8 @@
 # DEBIAN_SOURCES names a sources file to use instead of the machine's own.
 # Scripts may use it side by side; whoever makes files from the packages holds a lock of their own.
 
+export LC_ALL=C # what apt says is read by programs here
+
 anchord_cache=${ANCHORD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/anchord}
 debian_pool=$anchord_cache/debs
 

@@ -31,8 +31,10 @@ go_good() {
 	local v
 	v=$(cd / && GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
 	v=${v#go}
-	[ "$(printf '%s\n%s\n' "$go_needed" "${v%%[- ]*}" | sort -V | head -n 1)" = "$go_needed" ]
+	new_enough "${v%%[- ]*}"
 }
+
+new_enough() { case $1 in [0-9]*) [ "$(printf '%s\n' "$go_needed" "$1" | sort -V | sed -n 1p)" = "$go_needed" ] ;; *) false ;; esac; }
 
 group() {
 	case $1 in
@@ -72,7 +74,11 @@ missing() {
 	have=$(dpkg-query -W -f '${db:Status-Status}:${Package}\n' "${p[@]}" 2>/dev/null || true)
 	local x
 	for x in "${p[@]}"; do
-		case $'\n'$have$'\n' in *$'\n'installed:"$x"$'\n'*) ;; *) packages+=("$x") ;; esac
+		case $x,$'\n'$have$'\n' in
+		golang-go,*) packages+=("$x") ;; # wanted only when there is no Go that will do, installed or not
+		*$'\n'installed:"$x"$'\n'*) ;;
+		*) packages+=("$x") ;;
+		esac
 	done
 }
 
@@ -105,45 +111,48 @@ elsewhere() {
 	exit 0
 }
 
-# as_root runs apt-get as root.
-as_root() {
-	if [ "$(id -u)" = 0 ]; then "$@"
-	elif has sudo; then sudo "$@"
-	else die "needs root to install, and there is no sudo; as root run: apt-get install --no-install-recommends ${packages[*]}"
-	fi
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# may_install ends the script where nobody can become root.
+may_install() {
+	local why
+	if [ "$(id -u)" = 0 ]; then return; fi
+	if ! has sudo; then why="there is no sudo"; elif ! sudo true; then why="sudo does not let you"; else return 0; fi
+	say "missing packages: ${packages[*]}"
+	die "installing them needs root, and $why; as root run: $root/.ci/install.sh ${groups[*]}"
 }
 
 apt() { # quiet, patient with other users of the package system, output shown on failure
 	local try
 	for try in 1 2 3 4 5 6 7 8 9 10 11 12; do
-		if as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q -y "$@" >"$log" 2>&1; then return 0; fi
+		if as_root env DEBIAN_FRONTEND=noninteractive "${proxies[@]}" apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q -y "$@" >"$log" 2>&1; then return 0; fi
 		grep -q 'Could not get lock' "$log" || return 1
 		sleep 5
 	done
 	return 1
 }
 
-# backports: Go of the distribution is too old or missing; Debian's backports may have a newer one.
-# The suite comes from the same archive as the machine's own.
-backports() {
-	local code f=/etc/apt/sources.list.d/anchord-backports.sources
+# golang prints what to install for Go. Where the distribution's is too old, Debian's backports, from
+# the same archive as the machine's own suite, have a newer one.
+golang() {
+	local v code f=/etc/apt/sources.list.d/anchord-backports.sources
+	v=$(apt-cache policy golang-go | sed -n 's/^  Candidate: \([0-9]*:\)\{0,1\}//p')
+	if new_enough "$v"; then echo golang-go; return; fi
 	code=$(. /etc/os-release && echo "$VERSION_CODENAME")
-	local candidate
-	candidate=$(apt-cache policy golang-go | sed -n 's/^  Candidate: //p')
-	candidate=${candidate#*:}
-	[ "$(printf '%s\n%s\n' "$go_needed" "$candidate" | sort -V | head -n 1)" != "$go_needed" ] || { echo golang-go; return; }
-	debian_sources "$code" | awk -v RS= 'NR == 1' | sed "s/^Suites:.*/Suites: $code-backports/" >"$log.sources"
+	debian_sources "$code" | awk -v RS= -v ORS='\n\n' 'NR == 1' | sed "s/^Suites:.*/Suites: $code-backports/" >"$log.sources"
+	say "Go here is older than $go_needed: adding $code-backports in $f"
 	as_root cp "$log.sources" "$f"
 	as_root chmod 644 "$f"
-	if apt update && apt-cache policy golang-go | grep -q '~bpo'; then
-		echo "golang-go/$code-backports golang-src/$code-backports $(apt-cache show "golang-go/$code-backports" 2>/dev/null | sed -n 's/^Depends: //p' | tr -d ' ' | tr ',' '\n' | sed -n "s/^\(golang-[0-9][^(|]*\).*/\1\/$code-backports/p" | tr '\n' ' ')"
-		return
+	if apt update; then
+		v=$(apt-cache policy golang-go)
+		case $v in *~bpo*) echo "golang-go/$code-backports golang-src/$code-backports"; return ;; esac
 	fi
 	as_root rm -f "$f"
 	die "Go $go_needed or newer is needed, and this distribution has none; install it from the Go project's downloads page, then try again"
 }
 
 [ $# -gt 0 ] || { sed -n '3,11s/^# \{0,1\}//p' "$0"; exit 2; }
+groups=("$@")
 collect "$@"
 [ ${#packages[@]} -gt 0 ] || exit 0
 has apt-get || elsewhere "$@"
@@ -155,16 +164,22 @@ collect "$@"
 [ ${#packages[@]} -gt 0 ] || exit 0
 log=$(mktemp)
 trap 'rm -f "$log" "$log.sources"' EXIT
-[ "$(id -u)" = 0 ] || has sudo || as_root # says what to do
+may_install
+proxies=() # sudo leaves them out
+for v in http_proxy https_proxy no_proxy; do [ -z "${!v:-}" ] || proxies+=("$v=${!v}"); done
 say "installing ${packages[*]}"
 apt update || { say "some package lists could not be fetched, going on: $(grep -m1 "^Err:" "$log")"; }
 final=()
 for p in "${packages[@]}"; do
 	if [ "$p" = golang-go ]; then
-		g=$(backports) || exit $?
+		g=$(golang) || exit $?
 		final+=($g)
 	else final+=("$p"); fi
 done
 apt install --no-install-recommends "${final[@]}" || { tail -n 15 "$log" >&2; say "could not install ${final[*]}"; exit 1; }
 collect "$@"
+if [ "${packages[*]}" = golang-go ]; then
+	say "$(command -v go) is older than Go $go_needed: remove it, or put /usr/bin before it in PATH"
+	exit 1
+fi
 [ ${#packages[@]} = 0 ] || { say "still missing: ${packages[*]}"; exit 1; }
