@@ -5,7 +5,6 @@ package capture
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -41,13 +40,18 @@ type CameraSettings struct {
 	Off   bool // the device is closed
 }
 
+func (s CameraSettings) device() (string, bool) { return s.Match, s.Off }
+
+func (s CameraSettings) serves(now CameraSettings) bool {
+	return now.Want == s.Want && now.Off == s.Off
+}
+
 // Camera is the camera in use.
 type Camera struct {
-	c     CameraConfig
-	again chan struct{} // the choice of device or mode may have changed
+	source[CameraSettings, hal.Camera]
+	c CameraConfig
 
-	mu     sync.Mutex
-	set    CameraSettings
+	state  sync.Mutex
 	status CameraStatus
 
 	frames, late, corrupt atomic.Uint64
@@ -66,180 +70,82 @@ type CameraStatus struct {
 
 // NewCamera makes a Camera; nothing is opened before Run.
 func NewCamera(c CameraConfig, s CameraSettings) *Camera {
-	return &Camera{c: c, set: s, again: make(chan struct{}, 1)}
-}
-
-// Settings gives the settings in force.
-func (c *Camera) Settings() CameraSettings {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.set
-}
-
-// Set changes the settings; a stream that they do not fit any more is ended, so that the
-// supervisor starts it anew. A turn or mute shows in the next frame.
-func (c *Camera) Set(s CameraSettings) {
-	c.mu.Lock()
-	restart := s.Match != c.set.Match || s.Want != c.set.Want || s.Off != c.set.Off
-	c.set = s
-	c.mu.Unlock()
-	if restart {
-		c.Changed()
-	}
-}
-
-// Changed says that something was plugged in or out.
-func (c *Camera) Changed() {
-	select {
-	case c.again <- struct{}{}:
-	default:
-	}
+	cam := &Camera{c: c}
+	cam.source = source[CameraSettings, hal.Camera]{kind: "camera", real: c.Cameras, test: c.Test,
+		stream: cam.stream, closed: cam.closed, again: make(chan struct{}, 1), set: s}
+	return cam
 }
 
 // Status gives what the camera does now.
 func (c *Camera) Status() CameraStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.state.Lock()
 	s := c.status
+	c.state.Unlock()
 	s.Frames, s.Late, s.Corrupt = c.frames.Load(), c.late.Load(), c.corrupt.Load()
 	return s
 }
 
-// Run uses the camera that the settings name until it fails, is unplugged, or ctx ends.
-// When the settings or what is plugged in ask for another one, it changes over.
-func (c *Camera) Run(ctx context.Context) error {
-	for {
-		err := c.use(ctx)
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-// use opens one camera and streams from it; nil means that another one is wanted.
-func (c *Camera) use(ctx context.Context) error {
-	select {
-	case <-c.again: // what follows sees it
-	default:
-	}
-	set := c.Settings()
-	if set.Off {
-		select {
-		case <-c.again:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	d, from, err := c.find(ctx, set.Match)
-	if err != nil {
-		return fmt.Errorf("find a camera: %w", err)
-	}
-	cam, err := from.Open(ctx, d)
-	if err != nil {
-		return err
-	}
-	err = c.stream(ctx, cam, d, set.Want)
-	c.mu.Lock()
-	c.status = CameraStatus{Faults: cam.Faults()}
-	c.mu.Unlock()
-	if e := cam.Close(); e != nil && err == nil {
-		err = e
-	}
+func (c *Camera) closed(d hal.Device, err error) {
+	c.state.Lock()
+	c.status = CameraStatus{Faults: c.status.Faults}
+	c.state.Unlock()
 	if err != nil && c.c.Ready != nil {
 		c.c.Ready(CameraStatus{Device: d}, err)
 	}
-	return err
 }
 
-// find gives the device and who opens it.
-func (c *Camera) find(ctx context.Context, match string) (hal.Device, hal.Cameras, error) {
-	d, test, err := find(ctx, match, finder(c.c.Cameras), finder(c.c.Test))
-	if test {
-		return d, c.c.Test, err
-	}
-	return d, c.c.Cameras, err
-}
-
-func finder(c hal.Cameras) hal.Finder {
-	if c == nil {
-		return nil
-	}
-	return c
+func (c *Camera) noteFaults(cam hal.Camera) {
+	c.state.Lock()
+	c.status.Faults = cam.Faults()
+	c.state.Unlock()
 }
 
 // stream hands frames on until something ends it.
-func (c *Camera) stream(ctx context.Context, cam hal.Camera, d hal.Device, want Want) error {
+func (c *Camera) stream(ctx context.Context, cam hal.Camera, d hal.Device, set CameraSettings) error {
 	ms, err := cam.Modes()
 	if err != nil {
 		return fmt.Errorf("list modes of %s: %w", d.ID, err)
 	}
-	m, ok := choose(ms, want)
+	m, ok := choose(ms, set.Want)
 	if !ok {
 		return fmt.Errorf("camera %s offers no format that can be used (YU12, NV12, YUYV or MJPG): %w", d.ID, hal.ErrUnsupported)
 	}
-	sctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	granted, err := cam.Start(sctx, m)
+	granted, err := cam.Start(ctx, m)
 	if err != nil {
 		return fmt.Errorf("start %s in %v %v: %w", d.ID, m.Pixel, m.Size, err)
 	}
-	c.mu.Lock()
+	if formatCost(granted.Pixel) < 0 {
+		return fmt.Errorf("start %s in %v: it gives %v instead, which cannot be used; name another format: %w", d.ID, m.Pixel, granted.Pixel, hal.ErrUnsupported)
+	}
+	c.state.Lock()
 	c.status.Device, c.status.Mode = d, granted
-	c.mu.Unlock()
+	c.state.Unlock()
 	c.c.Log.Info("camera streams", "camera", d.ID, "node", d.Node, "format", granted.Pixel, "size", granted.Size, "fps", granted.Rate)
 	if c.c.Ready != nil {
 		c.c.Ready(c.Status(), nil)
 	}
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() { c.reconsider(sctx, cancel, d, want, done) })
-	err = c.frameLoop(cam, want)
-	close(done)
-	wg.Wait()
-	if ctx.Err() == nil && errors.Is(err, hal.ErrStopped) {
-		return nil // another device or mode is wanted
-	}
-	return err
-}
-
-// reconsider ends the stream when the settings or what is plugged in ask for another.
-func (c *Camera) reconsider(ctx context.Context, end func(), d hal.Device, want Want, done <-chan struct{}) {
-	for {
-		select {
-		case <-c.again:
-		case <-done:
-			return
-		}
-		now := c.Settings()
-		better, _, err := c.find(ctx, now.Match)
-		if now.Off || now.Want != want || err == nil && better != d {
-			end()
-		}
-	}
+	defer c.noteFaults(cam)
+	return c.frameLoop(cam, d, set.Want)
 }
 
 // frameLoop takes frames from the driver, makes them upright in the encoder's format
 // and hands them on. The driver's buffer goes home at once unless it is handed on itself.
-func (c *Camera) frameLoop(cam hal.Camera, want Want) error {
+func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 	var conv pixel.Converter
 	defer conv.Close()
 	var pool *media.Pool[*media.Frame]
 	var format media.Format
 	var thin thinner
+	damaged := 0 // in a row
 	for n := 0; ; n++ {
 		f, err := cam.Next()
 		if err != nil {
 			return err
 		}
 		if n%64 == 0 {
-			c.mu.Lock()
-			c.status.Faults = cam.Faults()
-			c.mu.Unlock()
+			c.noteFaults(cam)
 		}
-		c.mu.Lock()
-		set := c.set
-		c.mu.Unlock()
+		set := c.Settings()
 		wish := c.c.Demand.Wish()
 		if set.Muted || !wish.Subscribed || !thin.pass(f.Marks[media.Captured], want.Rate) {
 			f.Release()
@@ -274,8 +180,12 @@ func (c *Camera) frameLoop(cam hal.Camera, want Want) error {
 		if err != nil {
 			c.corrupt.Add(1)
 			g.Release()
+			if damaged++; damaged >= mostDamaged {
+				return fmt.Errorf("read camera %s: %w: %d damaged pictures in a row, the last: %w (try another cable, socket or format)", d.ID, hal.ErrStuck, damaged, err)
+			}
 			continue
 		}
+		damaged = 0
 		g.Turn = turn
 		c.frames.Add(1)
 		c.c.Out.Put(g)
@@ -285,3 +195,7 @@ func (c *Camera) frameLoop(cam hal.Camera, want Want) error {
 // poolSize is enough for one picture in each reader's mailbox, one in each reader's
 // hands and the one being made.
 const poolSize = 6
+
+// mostDamaged is how many pictures in a row may be damaged before the camera is opened
+// anew: a second or two.
+const mostDamaged = 30

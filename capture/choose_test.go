@@ -90,8 +90,8 @@ func TestPick(t *testing.T) {
 		{" , ", []hal.Device{odd}, nil, hal.Device{}, hal.ErrGone},
 		{"test picture", []hal.Device{a}, []hal.Device{test}, hal.Device{}, hal.ErrGone}, // only the word names it
 	} {
-		got, err := pick(c.match, c.real, c.test)
-		if got != c.want || !errors.Is(err, c.err) {
+		got, isTest, err := pick(c.match, c.real, c.test)
+		if got != c.want || isTest != (err == nil && got == test) || !errors.Is(err, c.err) {
 			t.Errorf("%q of %d: %v, %v", c.match, len(c.real), got.ID, err)
 		}
 	}
@@ -102,26 +102,30 @@ type list struct {
 	err error
 }
 
-func (l list) List(context.Context) ([]hal.Device, error) { return l.d, l.err }
-func (l list) Watch(ctx context.Context, _ func()) error  { <-ctx.Done(); return ctx.Err() }
+func (l *list) List(context.Context) ([]hal.Device, error) { return l.d, l.err }
+func (l *list) Open(context.Context, hal.Device) (hal.Camera, error) {
+	return nil, hal.ErrGone
+}
+func (l *list) Watch(ctx context.Context, _ func()) error { <-ctx.Done(); return ctx.Err() }
 
 func TestFind(t *testing.T) {
 	down := errors.New("no sound server")
 	test := hal.Device{ID: "test"}
 	for _, c := range []struct {
 		match      string
-		real, test hal.Finder
+		real, test hal.Cameras
 		isTest     bool
 		err        error
 	}{
-		{"any, test", list{err: down}, list{d: []hal.Device{test}}, true, nil},
-		{"any", list{err: down}, list{d: []hal.Device{test}}, false, down},
+		{"any, test", &list{err: down}, &list{d: []hal.Device{test}}, true, nil},
+		{"any", &list{err: down}, &list{d: []hal.Device{test}}, false, down},
 		{"any", nil, nil, false, hal.ErrGone},
-		{"test", nil, list{err: down}, false, down},
-		{"any, test", list{d: []hal.Device{{ID: "a"}}}, list{d: []hal.Device{test}}, false, nil},
+		{"test", nil, &list{err: down}, false, down},
+		{"any, test", &list{d: []hal.Device{{ID: "a"}}}, &list{d: []hal.Device{test}}, false, nil},
 	} {
-		_, isTest, err := find(t.Context(), c.match, c.real, c.test)
-		if isTest != c.isTest || !errors.Is(err, c.err) {
+		s := NewCamera(CameraConfig{Cameras: c.real, Test: c.test}, CameraSettings{})
+		_, from, err := s.find(t.Context(), c.match)
+		if isTest := from != nil && from == s.test; isTest != c.isTest || !errors.Is(err, c.err) {
 			t.Errorf("%s: %t, %v", c.match, isTest, err)
 		}
 	}

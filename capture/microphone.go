@@ -32,13 +32,18 @@ type MicrophoneSettings struct {
 	Off      bool   // the device is closed
 }
 
+func (s MicrophoneSettings) device() (string, bool) { return s.Match, s.Off }
+
+func (s MicrophoneSettings) serves(now MicrophoneSettings) bool {
+	return now.Channels == s.Channels && now.Off == s.Off
+}
+
 // Microphone is the microphone in use.
 type Microphone struct {
-	c     MicrophoneConfig
-	again chan struct{}
+	source[MicrophoneSettings, hal.Microphone]
+	c MicrophoneConfig
 
-	mu     sync.Mutex
-	set    MicrophoneSettings
+	state  sync.Mutex
 	status MicrophoneStatus
 
 	blocks, silent atomic.Uint64
@@ -56,150 +61,58 @@ type MicrophoneStatus struct {
 
 // NewMicrophone makes a Microphone; nothing is opened before Run.
 func NewMicrophone(c MicrophoneConfig, s MicrophoneSettings) *Microphone {
-	return &Microphone{c: c, set: s, again: make(chan struct{}, 1)}
-}
-
-// Settings gives the settings in force.
-func (m *Microphone) Settings() MicrophoneSettings {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.set
-}
-
-// Set changes the settings.
-func (m *Microphone) Set(s MicrophoneSettings) {
-	m.mu.Lock()
-	restart := s != m.set
-	m.set = s
-	m.mu.Unlock()
-	if restart {
-		m.Changed()
-	}
-}
-
-// Changed says that something was plugged in or out.
-func (m *Microphone) Changed() {
-	select {
-	case m.again <- struct{}{}:
-	default:
-	}
+	m := &Microphone{c: c}
+	m.source = source[MicrophoneSettings, hal.Microphone]{kind: "microphone", real: c.Microphones, test: c.Test,
+		stream: m.stream, closed: m.closed, again: make(chan struct{}, 1), set: s}
+	return m
 }
 
 // Status gives what the microphone does now.
 func (m *Microphone) Status() MicrophoneStatus {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.state.Lock()
 	s := m.status
+	m.state.Unlock()
 	s.Blocks, s.Zeros = m.blocks.Load(), m.silent.Load()
 	return s
 }
 
-// Run uses the microphone that the settings name until it fails, is unplugged, or ctx
-// ends. When the settings or what is plugged in ask for another one, it changes over.
-func (m *Microphone) Run(ctx context.Context) error {
-	for {
-		err := m.use(ctx)
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
-	}
-}
-
-func (m *Microphone) use(ctx context.Context) error {
-	select {
-	case <-m.again: // what follows sees it
-	default:
-	}
-	set := m.Settings()
-	if set.Off {
-		select {
-		case <-m.again:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	d, from, err := m.find(ctx, set.Match)
-	if err != nil {
-		return fmt.Errorf("find a microphone: %w", err)
-	}
-	mic, err := from.Open(ctx, d)
-	if err != nil {
-		return err
-	}
-	err = m.stream(ctx, mic, d, set)
-	m.mu.Lock()
+func (m *Microphone) closed(d hal.Device, err error) {
+	m.state.Lock()
 	m.status = MicrophoneStatus{}
-	m.mu.Unlock()
-	if e := mic.Close(); e != nil && err == nil {
-		err = e
-	}
+	m.state.Unlock()
+	m.silent.Store(0)
 	if err != nil && m.c.Ready != nil {
 		m.c.Ready(MicrophoneStatus{Device: d}, err)
 	}
-	return err
-}
-
-func (m *Microphone) find(ctx context.Context, match string) (hal.Device, hal.Microphones, error) {
-	var rf, tf hal.Finder
-	if m.c.Microphones != nil {
-		rf = m.c.Microphones
-	}
-	if m.c.Test != nil {
-		tf = m.c.Test
-	}
-	d, test, err := find(ctx, match, rf, tf)
-	if test {
-		return d, m.c.Test, err
-	}
-	return d, m.c.Microphones, err
 }
 
 // patience is how many times in a row a microphone may say that it is stuck, each after
 // half a second, before it is opened anew.
 const patience = 4
 
+// stream hands sound on until something ends it.
 func (m *Microphone) stream(ctx context.Context, mic hal.Microphone, d hal.Device, set MicrophoneSettings) error {
-	sctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	f, err := mic.Start(sctx, hal.SoundFormat{Rate: 48000, Channels: set.Channels})
+	f, err := mic.Start(ctx, hal.SoundFormat{Rate: 48000, Channels: set.Channels})
 	if err != nil {
 		return fmt.Errorf("start %s: %w", d.ID, err)
 	}
-	if f.Rate != 48000 {
-		return fmt.Errorf("start %s: it records at %d Hz, 48000 is needed: %w", d.ID, f.Rate, hal.ErrUnsupported)
+	if f.Rate != 48000 || f.Channels < 1 || f.Channels > 2 {
+		return fmt.Errorf("start %s: it records %d channels at %d Hz, 1 or 2 at 48000 are needed: %w", d.ID, f.Channels, f.Rate, hal.ErrUnsupported)
 	}
-	m.mu.Lock()
+	m.state.Lock()
 	m.status.Device, m.status.Format = d, f
-	m.mu.Unlock()
+	m.state.Unlock()
 	m.c.Log.Info("microphone records", "microphone", d.ID, "rate", f.Rate, "channels", f.Channels)
 	if m.c.Ready != nil {
 		m.c.Ready(m.Status(), nil)
 	}
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-m.again:
-			case <-done:
-				return
-			}
-			now := m.Settings()
-			better, _, err := m.find(sctx, now.Match)
-			if now.Off || now.Channels != set.Channels || err == nil && better != d {
-				cancel()
-			}
-		}
-	})
 	for stuck := 0; ; {
-		var s *media.Sound
-		s, err = mic.Next()
+		s, err := mic.Next()
 		if stuck++; errors.Is(err, hal.ErrStuck) && stuck < patience {
 			continue // a source that was suspended takes its time to wake
 		}
 		if err != nil {
-			break
+			return err
 		}
 		stuck = 0
 		m.blocks.Add(1)
@@ -210,10 +123,4 @@ func (m *Microphone) stream(ctx context.Context, mic hal.Microphone, d hal.Devic
 		}
 		m.c.Out.Put(s)
 	}
-	close(done)
-	wg.Wait()
-	if ctx.Err() == nil && errors.Is(err, hal.ErrStopped) {
-		return nil // another device or format is wanted
-	}
-	return err
 }

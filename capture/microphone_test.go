@@ -21,6 +21,7 @@ type ear struct {
 	*Microphone
 	t      *testing.T
 	box    *media.Mailbox[*media.Sound]
+	lost   chan error // what Ready was told
 	ended  chan error
 	cancel func()
 }
@@ -28,9 +29,14 @@ type ear struct {
 func hear(t *testing.T, real, test hal.Microphones, s MicrophoneSettings) *ear {
 	t.Helper()
 	var tap media.Tap[*media.Sound]
-	e := &ear{t: t, box: media.NewMailbox[*media.Sound](4), ended: make(chan error, 2)}
+	e := &ear{t: t, box: media.NewMailbox[*media.Sound](4), lost: make(chan error, 64), ended: make(chan error, 2)}
 	tap.Add(e.box.Put)
-	e.Microphone = NewMicrophone(MicrophoneConfig{Log: quiet, Microphones: real, Test: test, Out: &tap}, s)
+	e.Microphone = NewMicrophone(MicrophoneConfig{Log: quiet, Microphones: real, Test: test, Out: &tap,
+		Ready: func(_ MicrophoneStatus, err error) {
+			if err != nil {
+				e.lost <- err
+			}
+		}}, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	e.cancel = cancel
 	gone := make(chan struct{})
@@ -106,6 +112,22 @@ func TestMicrophone(t *testing.T) {
 	set(func(v *MicrophoneSettings) { v.Off = false })
 	e.until("on", loud)
 
+	// Zeros are one microphone's own.
+	ms.Set(headset.ID, fake.Broken)
+	e.until("zeros", func(s *media.Sound) bool { return s.Silent && e.Status().Zeros > 2 })
+	set(func(v *MicrophoneSettings) { v.Off = true })
+	for end := time.Now().Add(longest); e.Status().Device.ID != ""; {
+		if time.Now().After(end) {
+			t.Fatal("off: the device stays open")
+		}
+	}
+	if st := e.Status(); st.Zeros != 0 {
+		t.Errorf("no microphone is open: %+v", st)
+	}
+	ms.Set(headset.ID, fake.Healthy)
+	set(func(v *MicrophoneSettings) { v.Off = false })
+	e.until("on again", loud)
+
 	// It never moves to another microphone by accident.
 	ms.Unplug(headset.ID)
 	if err := e.end(); !errors.Is(err, hal.ErrGone) {
@@ -153,8 +175,8 @@ func TestMicrophoneIsStoppedByItsContext(t *testing.T) {
 	e := hear(t, fake.NewMicrophones(jack), nil, MicrophoneSettings{Match: "any", Channels: 1})
 	e.until("tone", loud)
 	e.cancel()
-	if err := e.end(); !errors.Is(err, hal.ErrStopped) && !errors.Is(err, context.Canceled) {
-		t.Error(err)
+	if err := e.end(); err != context.Canceled || len(e.lost) != 0 {
+		t.Errorf("an ordinary end: %v, %d microphones are said to be lost", err, len(e.lost))
 	}
 	e = hear(t, fake.NewMicrophones(jack), nil, MicrophoneSettings{Match: "any", Off: true})
 	e.cancel()
