@@ -85,8 +85,9 @@ func (a *Audio) Run(ctx context.Context) error {
 		if enc != nil {
 			enc.Close()
 		}
-		a.c.In.Clear()
+		a.c.In.Shut(true)
 	}()
+	a.c.In.Shut(false)
 	for {
 		s, err := a.c.In.Get(ctx)
 		if err != nil {
@@ -118,7 +119,9 @@ func (a *Audio) Run(ctx context.Context) error {
 		n, err := enc.Encode(p.Data[:maxPacket], scratch)
 		p.Marks = s.Marks
 		// What the decoder plays begins so much later: its time is that of the sound.
-		p.Marks[media.Captured] -= media.Time(enc.Lookahead()) * 1e9 / opus.Rate
+		if p.Marks[media.Captured] != 0 {
+			p.Marks[media.Captured] -= media.Time(enc.Lookahead()) * 1e9 / opus.Rate
+		}
 		p.Samples = len(s.PCM) / s.Channels
 		s.Release()
 		if err != nil {
@@ -190,8 +193,7 @@ func adjust(e *opus.Encoder, now *opus.Config, want opus.Config) error {
 	return nil
 }
 
-// gain gives the samples as the settings want them: pcm itself, or a changed copy in
-// dst.
+// gain gives the samples as the settings want them, in dst: others read pcm too.
 func gain(dst, pcm []int16, s AudioSettings) []int16 {
 	dst = append(dst[:0], pcm...)
 	switch {

@@ -34,7 +34,9 @@ type VideoSettings struct {
 	Rate       media.Rate // frames a second
 }
 
-// Video is the video encoder in use.
+// Video is the video encoder in use. The next encoder takes over within the stream when
+// one fails; the one before is tried again only when the next fails too, or when Run was
+// ended by an error and begins anew.
 type Video struct {
 	c VideoConfig
 
@@ -55,7 +57,7 @@ type VideoStatus struct {
 	Frames  uint64       // coded
 	Keys    uint64       // of them key pictures
 	Skipped uint64       // that the encoder left out to keep its bit rate
-	Failed  uint64       // errors of encoders
+	Failed  uint64       // errors of encoders, and bit rates that they refused
 	Bytes   uint64
 }
 
@@ -102,20 +104,33 @@ type coding struct {
 	lastKey media.Time
 }
 
+// trouble counts the failures of one Run.
+type trouble struct {
+	failures int // since all was well
+	last     media.Time
+	refused  media.Time // when a refused bit rate was last spoken of
+}
+
+// settled is how long encoders must have worked for their failures to be forgotten. More
+// failures than there are encoders within that time end Run: to open one after another
+// for a few pictures each costs more than to wait.
+const settled = 10 * time.Second
+
 // Run codes pictures until ctx ends, or until no encoder works.
 func (v *Video) Run(ctx context.Context) error {
 	var c coding
+	var bad trouble
 	changed, remove := v.c.Demand.Changed()
 	defer remove()
+	v.c.In.Shut(false)
 	defer func() {
 		v.closeEncoder(&c)
-		v.c.In.Clear()
+		v.c.In.Shut(true)
 	}()
 	for {
 		select {
 		case f := <-v.c.In.C():
-			f.Marks[media.Taken] = media.Now()
-			err := v.code(ctx, &c, f)
+			err := v.code(ctx, &c, &bad, f, media.Now())
 			f.Release()
 			if err != nil {
 				return err
@@ -128,8 +143,8 @@ func (v *Video) Run(ctx context.Context) error {
 	}
 }
 
-// code codes one picture; an error means that no encoder works.
-func (v *Video) code(ctx context.Context, c *coding, f *media.Frame) error {
+// code codes one picture, which others may read too; an error means that no encoder works.
+func (v *Video) code(ctx context.Context, c *coding, bad *trouble, f *media.Frame, taken media.Time) error {
 	wish := v.c.Demand.Wish()
 	v.rest(c, !wish.Subscribed)
 	if !wish.Subscribed {
@@ -140,7 +155,7 @@ func (v *Video) code(ctx context.Context, c *coding, f *media.Frame) error {
 	if wish.Bitrate > 0 {
 		target = max(min(target, wish.Bitrate), set.MinBitrate)
 	}
-	for tries := 0; ; tries++ {
+	for {
 		if c.enc != nil && f.Format != c.input {
 			v.closeEncoder(c) // another size, or other colours
 		}
@@ -150,10 +165,9 @@ func (v *Video) code(ctx context.Context, c *coding, f *media.Frame) error {
 			}
 		}
 		if target != c.asked || set.Rate != c.rate {
-			v.setRate(c, target, set.Rate)
+			v.setRate(c, bad, target, set.Rate, taken)
 		}
-		now := f.Marks[media.Taken]
-		key := v.wantsKey(c, now)
+		key := v.wantsKey(c, taken)
 		p, err := c.enc.Encode(f, key)
 		switch {
 		case err == nil && p == nil:
@@ -162,21 +176,27 @@ func (v *Video) code(ctx context.Context, c *coding, f *media.Frame) error {
 		case err == nil:
 			v.frames.Add(1)
 			v.bytes.Add(uint64(len(p.Data)))
+			p.Marks[media.Taken] = taken
 			if p.Key {
 				v.keys.Add(1)
-				c.lastKey = now
+				c.lastKey = taken
 				v.c.Demand.KeyMade()
 			}
 			v.c.Out.Put(p)
 			return nil
 		}
 		v.failed.Add(1)
-		v.c.Log.Warn("encoder failed, the next one takes over", "encoder", v.c.Encoders[c.which].Name(), "err", err)
-		failed := c.which
+		failed := v.c.Encoders[c.which].Name()
 		v.closeEncoder(c)
-		if c.which = (failed + 1) % len(v.c.Encoders); tries >= len(v.c.Encoders) {
-			return fmt.Errorf("encode with %s: %w", v.c.Encoders[failed].Name(), err)
+		c.which = (c.which + 1) % len(v.c.Encoders)
+		if bad.last != 0 && taken.Sub(bad.last) > settled {
+			bad.failures = 0
 		}
+		bad.failures, bad.last = bad.failures+1, taken
+		if bad.failures > len(v.c.Encoders) {
+			return fmt.Errorf("encode with %s, after %d failures in a short time: %w", failed, bad.failures-1, err)
+		}
+		v.c.Log.Warn("encoder failed", "encoder", failed, "next", v.c.Encoders[c.which].Name(), "err", err)
 	}
 }
 
@@ -230,11 +250,15 @@ func (v *Video) openEncoder(ctx context.Context, c *coding, in media.Format, bit
 	return fmt.Errorf("open an encoder for %v: %w", in, errors.Join(errs...))
 }
 
-func (v *Video) setRate(c *coding, bitrate int, r media.Rate) {
+func (v *Video) setRate(c *coding, bad *trouble, bitrate int, r media.Rate, now media.Time) {
 	granted, err := c.enc.SetRate(bitrate, r)
 	c.asked, c.rate = bitrate, r // not asked again with every picture when it says no
 	if err != nil {
-		v.c.Log.Warn("encoder refused a bit rate", "bitrate", bitrate, "err", err)
+		v.failed.Add(1)
+		if bad.refused == 0 || now.Sub(bad.refused) >= time.Second { // the network changes its mind often
+			bad.refused = now
+			v.c.Log.Warn("encoder refused a bit rate", "bitrate", bitrate, "granted", c.granted, "err", err)
+		}
 		return
 	}
 	c.granted = granted

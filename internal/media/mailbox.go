@@ -11,6 +11,7 @@ import (
 type Mailbox[T item] struct {
 	c       chan T
 	dropped atomic.Uint64
+	shut    atomic.Bool
 }
 
 // Latest is a mailbox for raw frames with one slot: its reader finds the newest
@@ -29,6 +30,9 @@ func (m *Mailbox[T]) Put(v T) {
 	for {
 		select {
 		case m.c <- v:
+			if m.shut.Load() {
+				m.drop()
+			}
 			return
 		default:
 		}
@@ -56,6 +60,27 @@ func (m *Mailbox[T]) C() <-chan T { return m.c }
 
 // Dropped counts what was pushed out unread.
 func (m *Mailbox[T]) Dropped() uint64 { return m.dropped.Load() }
+
+// Shut says that nobody reads for now: what is inside and what comes is released and
+// counted. A driver's frame that lay here for as long would keep its camera from being
+// closed.
+func (m *Mailbox[T]) Shut(on bool) {
+	if m.shut.Store(on); on {
+		m.drop()
+	}
+}
+
+func (m *Mailbox[T]) drop() {
+	for {
+		select {
+		case v := <-m.c:
+			release(v)
+			m.dropped.Add(1)
+		default:
+			return
+		}
+	}
+}
 
 // Clear releases what is inside. Call it when the putter does not run any more.
 func (m *Mailbox[T]) Clear() {

@@ -340,3 +340,33 @@ func TestFormats(t *testing.T) {
 		t.Error("fourcc")
 	}
 }
+
+func TestShutMailboxKeepsNothing(t *testing.T) {
+	p := NewFrames(Format{Pixel: YU12, Size: Size{16, 16}}, 2)
+	m := NewLatest()
+	m.Put(p.Get())
+	m.Shut(true)
+	m.Put(p.Get())
+	if p.Out() != 0 || m.Dropped() != 2 {
+		t.Errorf("%d are out, %d dropped", p.Out(), m.Dropped())
+	}
+	m.Shut(false)
+	m.Put(p.Get())
+	f, err := m.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Release()
+
+	// Whoever comes last, the one who puts or the one who shuts, leaves nothing.
+	for range 1000 {
+		m.Shut(false)
+		var wg sync.WaitGroup
+		wg.Go(func() { m.Put(p.Get()) })
+		m.Shut(true)
+		wg.Wait()
+		if p.Out() != 0 {
+			t.Fatal("a frame lies in a mailbox that nobody reads")
+		}
+	}
+}
