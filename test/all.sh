@@ -25,5 +25,5 @@ step 'viewer page in Chromium' go test -count=1 -timeout 10m ./test/browser
 step 'daemon, PulseAudio, Chromium, receiver' go test -count=1 -v -timeout 15m ./test/e2e
 step 'guest: build' test/rig/rig.sh build
 step 'guest: kernel devices' kernel
-step 'guest: daemon on arm64' go test -count=1 -v -tags e2e -timeout 20m ./test/guest
+step 'guest: daemon on arm64 and ARMv7' go test -count=1 -v -tags e2e -timeout 20m ./test/guest
 echo "all passed in $SECONDS s"

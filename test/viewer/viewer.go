@@ -177,8 +177,9 @@ func (v *Viewer) video(t *webrtc.TrackRemote) {
 	var h codecs.H264Packet
 	var au []byte
 	var pic *media.Frame
-	first, broken := true, false
+	first, broken, waiting := true, false, true
 	var last uint16
+	var asked time.Time
 	for {
 		p, _, err := t.ReadRTP()
 		if err != nil {
@@ -205,8 +206,19 @@ func (v *Viewer) video(t *webrtc.TrackRemote) {
 		if !p.Marker {
 			continue
 		}
-		if !broken || media.IsKey(au) {
+		// After a loss nothing can be used up to the next key picture, which is asked for as
+		// a browser does.
+		key := media.IsKey(au)
+		if key && !broken {
+			waiting = false
+		} else if broken {
+			waiting = true
+		}
+		if !waiting {
 			pic = v.picture(d, pic, au, p)
+		} else if time.Since(asked) > 500*time.Millisecond {
+			asked = time.Now()
+			v.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(t.SSRC())}})
 		}
 		au, broken = au[:0], false
 	}
