@@ -57,6 +57,7 @@ type camera struct {
 type slot struct {
 	bytes []byte
 	frame *media.Frame
+	here  bool // and not with the driver
 }
 
 // Faults counts frames that were lost, broken or too short, and those whose time
@@ -156,6 +157,7 @@ func (c *camera) requeue(i int) {
 		c.alarm.ring()
 		return
 	}
+	c.slots[i].here = false
 	c.atHome++
 }
 

@@ -60,6 +60,7 @@ func TestBadFramesAreCountedAndComeBack(t *testing.T) {
 	}{
 		{"marked as broken", yuyv, nil, func(b *buffer, _ []byte) { b.flags |= v4l.BufFlagError }, hal.Faults{Broken: 1}},
 		{"more than the buffer holds", yuyv, nil, func(b *buffer, _ []byte) { b.bytesused = 1 << 30 }, hal.Faults{Broken: 1}},
+		{"more than there is", yuyv, nil, func(b *buffer, _ []byte) { b.bytesused = 1<<32 - 1 }, hal.Faults{Broken: 1}},
 		{"a line is missing", yuyv, nil, func(b *buffer, _ []byte) { b.bytesused -= 128 }, hal.Faults{Short: 1}},
 		{"empty", yuyv, nil, func(b *buffer, _ []byte) { b.bytesused = 0 }, hal.Faults{Short: 1}},
 		{"no start of image", mjpg, jpeg, func(b *buffer, p []byte) { b.bytesused, p[0] = 500, 0 }, hal.Faults{Short: 1}},
@@ -90,11 +91,33 @@ func TestBadFramesAreCountedAndComeBack(t *testing.T) {
 func TestAnotherIndexThanThereAre(t *testing.T) {
 	d := newDriver()
 	c, _ := started(t, d, yuyv)
-	d.deliver(t, func(b *buffer, _ []byte) { b.index = 99 })
+	for _, i := range []uint32{99, 1 << 31, 1<<32 - 1} {
+		d.deliver(t, func(b *buffer, _ []byte) { b.index = i })
+	}
 	d.deliver(t, nil)
 	next(t, c).Release()
-	if c.Faults().Broken != 1 {
+	if c.Faults().Broken != 3 {
 		t.Errorf("%+v", c.Faults())
+	}
+}
+
+// A driver that gives a buffer which it does not have: a reader looks at it.
+func TestBufferThatIsOut(t *testing.T) {
+	d := newDriver()
+	c, _ := started(t, d, yuyv)
+	d.deliver(t, func(_ *buffer, b []byte) { b[0] = 7 })
+	f := next(t, c)
+	for range 2 {
+		d.deliver(t, func(b *buffer, _ []byte) { b.index, b.bytesused = 0, 1 })
+	}
+	d.deliver(t, nil)
+	next(t, c).Release()
+	if c.Faults() != (hal.Faults{Lost: 2, Broken: 2}) || f.Planes[0][0] != 7 || len(f.Planes[0]) != 128*48 {
+		t.Errorf("%+v, the frame has %d bytes", c.Faults(), len(f.Planes[0]))
+	}
+	f.Release()
+	if len(d.queued) != 2 {
+		t.Errorf("%d buffers with the driver", len(d.queued))
 	}
 }
 
@@ -124,6 +147,9 @@ func TestErrorsOfNext(t *testing.T) {
 			tt.fault(d)
 			d.wake()
 			_, err := c.Next()
+			if errors.Is(err, unix.EIO) && !errors.Is(err, hal.ErrGone) && !strings.Contains(err.Error(), "cable") {
+				t.Errorf("no word of what to do: %v", err)
+			}
 			if !errors.Is(err, tt.want) || tt.not != nil && errors.Is(err, tt.not) {
 				t.Errorf("error %v", err)
 			}

@@ -22,9 +22,8 @@ type clock struct {
 	seq  uint32 // the driver's last number
 	num  uint32 // the same made to rise
 
-	driver media.Time    // the driver's last time stamp
-	lag    time.Duration // from a sane time stamp to the frame's arrival, lately
-	last   media.Time    // what was last given out
+	lag  time.Duration // from a sane time stamp to the frame's arrival, lately
+	last media.Time    // what was last given out
 }
 
 // number follows the driver's numbers: lost is how many frames are missing in front of
@@ -48,7 +47,8 @@ func (k *clock) number(seq uint32) (num uint32, lost uint64) {
 // captured gives the time at which a frame that arrived at now was captured: the
 // driver's time stamp if it is on our clock and makes sense, and else the arrival less
 // the usual way. ok is false when a time stamp that should have made sense did not.
-// What it gives always rises.
+// What it gives always rises, at the pace of the frames: a driver whose clock went back is
+// not believed before it has passed what was given out.
 func (k *clock) captured(b *buffer, now media.Time) (t media.Time, ok bool) {
 	t, ok = media.Time(b.timestamp.Nano()), true
 	switch {
@@ -56,10 +56,10 @@ func (k *clock) captured(b *buffer, now media.Time) (t media.Time, ok bool) {
 		t = now.Add(-k.lag)
 	case t <= 0 || t > now || now.Sub(t) > far:
 		t, ok = now.Add(-k.lag), false
-	case t <= k.driver: // once: the clock may go on from here
-		k.driver, t, ok = t, now.Add(-k.lag), false
+	case t <= k.last:
+		t, ok = now.Add(-k.lag), false
 	default:
-		k.driver, k.lag = t, now.Sub(t)
+		k.lag = now.Sub(t)
 	}
 	k.last = max(t, k.last+1)
 	return k.last, ok

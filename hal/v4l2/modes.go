@@ -128,11 +128,12 @@ func (c *camera) fastest(pixel uint32, s media.Size) media.Rate {
 }
 
 // rate turns the time of one frame into frames a second; the zero Rate if that makes
-// no sense.
+// no sense: fewer than one in 10 s, or more than 1000 a second. How long a camera may be
+// silent follows from it.
 func rate(f v4l.Fract) media.Rate {
 	const most = 1 << 31
 	if f.Numerator == 0 || f.Denominator == 0 || f.Numerator >= most || f.Denominator >= most ||
-		uint64(f.Denominator) > 1000*uint64(f.Numerator) {
+		uint64(f.Denominator) > 1000*uint64(f.Numerator) || uint64(f.Numerator) > 10*uint64(f.Denominator) {
 		return media.Rate{}
 	}
 	n, d := int(f.Denominator), int(f.Numerator)

@@ -117,11 +117,24 @@ func (c *camera) failed(what string, e unix.Errno) error {
 	return explain(err)
 }
 
+// taken notes that buffer i came from the driver; false when the driver did not have it: its
+// frame may be in a reader's hands.
+func (c *camera) taken(i uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if uint64(i) >= uint64(len(c.slots)) || c.slots[i].here {
+		return false
+	}
+	c.slots[i].here = true
+	c.atHome--
+	return true
+}
+
 // take makes a frame of the buffer in deq; nil when it was not fit, and is with the
 // driver again.
 func (c *camera) take(now media.Time) *media.Frame {
 	b := &c.deq
-	if int(b.index) >= len(c.slots) {
+	if !c.taken(b.index) {
 		c.broken.Add(1) // a driver that counts wrong; there is nothing to give back
 		return nil
 	}
@@ -130,7 +143,7 @@ func (c *camera) take(now media.Time) *media.Frame {
 	s := &c.slots[b.index]
 	fit := false
 	switch {
-	case b.flags&v4l.BufFlagError != 0 || int(b.bytesused) > len(s.bytes):
+	case b.flags&v4l.BufFlagError != 0 || uint64(b.bytesused) > uint64(len(s.bytes)):
 		c.broken.Add(1)
 	case !c.layout.fill(s.frame, s.bytes[:b.bytesused]):
 		c.short.Add(1)
@@ -139,7 +152,6 @@ func (c *camera) take(now media.Time) *media.Frame {
 	}
 
 	c.mu.Lock()
-	c.atHome--
 	if fit {
 		c.out++
 	} else {

@@ -113,7 +113,7 @@ func (c *camera) mapBuffers(size int) error {
 		if err != nil {
 			return fmt.Errorf("map a buffer: %w", err)
 		}
-		c.slots = append(c.slots, slot{bytes, media.NewFrame(func(*media.Frame) { c.back(int(i)) })})
+		c.slots = append(c.slots, slot{bytes, media.NewFrame(func(*media.Frame) { c.back(int(i)) }), true})
 	}
 	return nil
 }

@@ -156,6 +156,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", hal.ErrUnsupported, err)
 	case errors.Is(err, unix.ENOSPC):
 		return fmt.Errorf("%w (the USB bus has no room for this stream: choose a smaller size, fewer frames or a compressed format, or plug the camera into another controller)", err)
+	case errors.Is(err, unix.EIO), errors.Is(err, unix.EPROTO), errors.Is(err, unix.EILSEQ), errors.Is(err, unix.EOVERFLOW), errors.Is(err, unix.ETIMEDOUT):
+		return fmt.Errorf("%w (the camera or its cable does not work as it should: plug it in again, try another cable or socket, no hub)", err)
 	}
 	return err
 }
