@@ -48,7 +48,7 @@ func BenchmarkPicture(b *testing.B) {
 		var s webrtc.SettingEngine
 		s.SetIncludeLoopbackCandidate(true)
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-		s.SetSRTPProtectionProfiles(ciphers()...)
+		s.SetSRTPProtectionProfiles(Ciphers()...)
 		s.LoggerFactory = pionLog{slog.New(slog.DiscardHandler)}
 		p := &publisher{}
 		var err error

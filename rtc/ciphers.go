@@ -5,12 +5,12 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// ciphers gives the SRTP protection profiles, cheapest for this processor first. All
+// Ciphers gives the SRTP protection profiles, cheapest for this processor first. All
 // stay in the list: the other side has its own wishes. AES-GCM wins by far where the
 // processor has AES and carry-less multiplication; else SHA-1, which Go has assembler
 // for everywhere, is cheaper than GHASH in portable code. 256 bits buy nothing where
 // DTLS agreed on the keys with 128.
-func ciphers() []dtls.SRTPProtectionProfile {
+func Ciphers() []dtls.SRTPProtectionProfile {
 	return cipherOrder(cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL)
 }
 

@@ -14,7 +14,7 @@ func TestCipherOrder(t *testing.T) {
 	if p := cipherOrder(false); p[0] != dtls.SRTP_AES128_CM_HMAC_SHA1_80 {
 		t.Errorf("without AES instructions %v comes first", p[0])
 	}
-	for _, p := range [][]dtls.SRTPProtectionProfile{ciphers(), cipherOrder(true), cipherOrder(false)} {
+	for _, p := range [][]dtls.SRTPProtectionProfile{Ciphers(), cipherOrder(true), cipherOrder(false)} {
 		for _, want := range cipherOrder(true) {
 			if len(p) != 3 || !slices.Contains(p, want) {
 				t.Errorf("%v: %v is missing", p, want)

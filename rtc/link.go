@@ -45,7 +45,7 @@ func OpenLink(c LinkConfig) (*Link, error) {
 		return nil, err
 	}
 	l := &Link{sock: sock}
-	logs := pionLog{c.Log}
+	logs := PionLog(c.Log)
 	l.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{Logger: logs.NewLogger("mux"), UDPConn: sock})
 	var s webrtc.SettingEngine
 	s.LoggerFactory = logs
@@ -53,7 +53,7 @@ func OpenLink(c LinkConfig) (*Link, error) {
 	s.SetIncludeLoopbackCandidate(c.Loopback)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.SetICETimeouts(2*time.Second, 6*time.Second, 500*time.Millisecond)
-	s.SetSRTPProtectionProfiles(ciphers()...)
+	s.SetSRTPProtectionProfiles(Ciphers()...)
 	if c.Settings != nil {
 		c.Settings(&s)
 	}

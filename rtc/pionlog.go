@@ -8,32 +8,33 @@ import (
 	"github.com/pion/logging"
 )
 
-// pionLog passes on what pion logs: its errors as warnings (they are about one packet
-// or one candidate, and the session judges by itself), its warnings for debugging,
-// and nothing below, which would be a line per packet.
+// PionLog passes pion's errors and warnings on for debugging, and nothing below, which
+// would be a line per packet. They are about one packet or one candidate, and whoever is
+// on the other side can make as many of them as he likes: what matters of them shows in
+// sessions that end.
+func PionLog(log *slog.Logger) logging.LoggerFactory { return pionLog{log} }
+
 type pionLog struct{ log *slog.Logger }
 
 // NewLogger is pion's.
 func (p pionLog) NewLogger(scope string) logging.LeveledLogger {
-	return pionScope{p.log.With("pion", scope)}
+	return pionLog{p.log.With("pion", scope)}
 }
 
-type pionScope struct{ log *slog.Logger }
+func (pionLog) Trace(string)          {}
+func (pionLog) Tracef(string, ...any) {}
+func (pionLog) Debug(string)          {}
+func (pionLog) Debugf(string, ...any) {}
+func (pionLog) Info(string)           {}
+func (pionLog) Infof(string, ...any)  {}
 
-func (pionScope) Trace(string)          {}
-func (pionScope) Tracef(string, ...any) {}
-func (pionScope) Debug(string)          {}
-func (pionScope) Debugf(string, ...any) {}
-func (pionScope) Info(string)           {}
-func (pionScope) Infof(string, ...any)  {}
+func (p pionLog) Warn(msg string)              { p.log.Debug(msg) }
+func (p pionLog) Warnf(f string, args ...any)  { p.printf(f, args) }
+func (p pionLog) Error(msg string)             { p.log.Debug(msg) }
+func (p pionLog) Errorf(f string, args ...any) { p.printf(f, args) }
 
-func (p pionScope) Warn(msg string)              { p.log.Debug(msg) }
-func (p pionScope) Warnf(f string, args ...any)  { p.printf(slog.LevelDebug, f, args) }
-func (p pionScope) Error(msg string)             { p.log.Warn(msg) }
-func (p pionScope) Errorf(f string, args ...any) { p.printf(slog.LevelWarn, f, args) }
-
-func (p pionScope) printf(l slog.Level, f string, args []any) {
-	if p.log.Enabled(context.Background(), l) {
-		p.log.Log(context.Background(), l, fmt.Sprintf(f, args...))
+func (p pionLog) printf(f string, args []any) {
+	if p.log.Enabled(context.Background(), slog.LevelDebug) {
+		p.log.Debug(fmt.Sprintf(f, args...))
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
+
+	"anchord/rtc"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -93,7 +95,7 @@ func newPeer(t testing.TB, build func(*webrtc.MediaEngine, *interceptor.Registry
 	set.SetIncludeLoopbackCandidate(true)
 	set.DisableSRTPReplayProtection(true) // so that tests can drop packets above SRTP and get them again
 	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	set.LoggerFactory = pionLog{slog.New(slog.DiscardHandler)}
+	set.LoggerFactory = rtc.PionLog(slog.New(slog.DiscardHandler))
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(set)).
 		NewPeerConnection(webrtc.Configuration{})
 	if err != nil {

@@ -6,14 +6,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/nack"
@@ -22,7 +19,8 @@ import (
 	"github.com/pion/rtcp"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
-	"golang.org/x/sys/cpu"
+
+	"anchord/rtc"
 )
 
 // RTP header extensions that are carried from an anchor to its viewers (RFC 6464; 3GPP TS
@@ -54,7 +52,7 @@ func openWire(ctx context.Context, cfg Config) (*wire, error) {
 	// A key frame to many viewers is one burst. The kernel grants what its limits allow.
 	_ = conn.SetWriteBuffer(4 << 20)
 	_ = conn.SetReadBuffer(2 << 20)
-	w := &wire{addr: conn.LocalAddr().(*net.UDPAddr), log: pionLog{cfg.Log}}
+	w := &wire{addr: conn.LocalAddr().(*net.UDPAddr), log: rtc.PionLog(cfg.Log)}
 	if w.advertise, err = resolve(ctx, cfg.Advertise); err == nil {
 		w.cert, err = newCertificate()
 	}
@@ -112,7 +110,7 @@ func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64) (*webrtc.PeerCon
 	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	set.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	set.SetIncludeLoopbackCandidate(near || w.addr.IP.IsLoopback())
-	set.SetSRTPProtectionProfiles(srtpProfiles()...)
+	set.SetSRTPProtectionProfiles(rtc.Ciphers()...)
 	set.SetFireOnTrackBeforeFirstRTP(true) // so that an anchor that saves its encoder can be asked for a key frame
 	if anchor {
 		// Each ping's answer is a sign of life of an anchor that sends no media.
@@ -213,15 +211,6 @@ func (c *nackCounter) BindRTCPWriter(w interceptor.RTCPWriter) interceptor.RTCPW
 	})
 }
 
-// srtpProfiles orders the ciphers by what they cost here: AES-GCM where the processor has
-// instructions for AES, else AES-CM, whose portable code is two to three times cheaper on ARM.
-func srtpProfiles() []dtls.SRTPProtectionProfile {
-	if runtime.GOARCH == "amd64" && cpu.X86.HasAES || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL {
-		return []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80}
-	}
-	return []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM}
-}
-
 // extensionID finds the id of the extension that is carried on.
 func extensionID(all []webrtc.RTPHeaderExtensionParameter, video bool) byte {
 	uri := levelURI
@@ -235,29 +224,3 @@ func extensionID(all []webrtc.RTPHeaderExtensionParameter, video bool) byte {
 	}
 	return 0
 }
-
-// pionLog passes pion's warnings on at debug level: what matters of them shows in sessions
-// that end.
-type pionLog struct{ log *slog.Logger }
-
-// NewLogger makes a logger for one part of pion.
-func (l pionLog) NewLogger(scope string) logging.LeveledLogger {
-	return pionLog{l.log.With("pion", scope)}
-}
-
-func (l pionLog) say(format string, args ...any) {
-	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug(fmt.Sprintf(format, args...))
-	}
-}
-
-func (pionLog) Trace(string)                {}
-func (pionLog) Tracef(string, ...any)       {}
-func (pionLog) Debug(string)                {}
-func (pionLog) Debugf(string, ...any)       {}
-func (pionLog) Info(string)                 {}
-func (pionLog) Infof(string, ...any)        {}
-func (l pionLog) Warn(msg string)           { l.say("%s", msg) }
-func (l pionLog) Warnf(f string, a ...any)  { l.say(f, a...) }
-func (l pionLog) Error(msg string)          { l.say("%s", msg) }
-func (l pionLog) Errorf(f string, a ...any) { l.say(f, a...) }
