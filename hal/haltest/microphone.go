@@ -2,6 +2,7 @@ package haltest
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"time"
@@ -16,6 +17,9 @@ type MicrophoneRig struct {
 	Open func(t *testing.T) hal.Microphone
 	// Tone is the frequency in hertz that it hears; 0 leaves that part out.
 	Tone float64
+	// Steps is how often its clock may be corrected within a second: one that is measured
+	// through a busy sound server is, in the beginning. Times rise all the same.
+	Steps int
 	// Unplug and Plug pull the cable and put it back; nil leaves that part out.
 	Unplug, Plug func()
 	// Freeze makes it give nothing, Thaw ends that; nil leaves that part out.
@@ -40,7 +44,7 @@ func Microphone(t *testing.T, r MicrophoneRig) {
 		t.Run([]string{"mono", "stereo"}[channels-1], func(t *testing.T) {
 			leaks(t)
 			m, f := start(t, t.Context(), channels)
-			blocks(t, m, f, r.Tone)
+			r.blocks(t, m, f)
 			if err := m.Close(); err != nil {
 				t.Error(err)
 			}
@@ -97,9 +101,13 @@ func Microphone(t *testing.T, r MicrophoneRig) {
 	}
 }
 
+// sound takes a block. ErrStuck is not the end: a source may take its time to wake.
 func sound(t *testing.T, m hal.Microphone) *media.Sound {
 	t.Helper()
 	s, err := m.Next()
+	for n := 0; errors.Is(err, hal.ErrStuck) && n < 4; n++ {
+		s, err = m.Next()
+	}
 	if err != nil {
 		t.Fatalf("next: %v", err)
 	}
@@ -125,11 +133,12 @@ func deaf(t *testing.T, m hal.Microphone, want error, within time.Duration) {
 }
 
 // blocks checks one second of sound: lengths, times, and the tone.
-func blocks(t *testing.T, m hal.Microphone, f hal.SoundFormat, hz float64) {
+func (r MicrophoneRig) blocks(t *testing.T, m hal.Microphone, f hal.SoundFormat) {
 	t.Helper()
 	const n = 50
 	var pcm []float64
 	var last media.Time
+	steps := 0
 	for i := range n {
 		s := sound(t, m)
 		if s.Rate != f.Rate || s.Channels != f.Channels || len(s.PCM) != f.Rate/50*f.Channels {
@@ -137,7 +146,9 @@ func blocks(t *testing.T, m hal.Microphone, f hal.SoundFormat, hz float64) {
 		}
 		at := s.Marks[media.Captured]
 		if d := at.Sub(last); i > 0 && (d < 19*time.Millisecond || d > 21*time.Millisecond) {
-			t.Errorf("block %d begins %v after the one before", i, d)
+			if steps++; steps > r.Steps || d <= 0 {
+				t.Errorf("block %d begins %v after the one before", i, d)
+			}
 		}
 		if age := media.Now().Sub(at); age < 0 || age > time.Second {
 			t.Errorf("block %d is %v old", i, age)
@@ -148,6 +159,7 @@ func blocks(t *testing.T, m hal.Microphone, f hal.SoundFormat, hz float64) {
 		}
 		s.Release()
 	}
+	hz := r.Tone
 	if hz == 0 {
 		return
 	}

@@ -181,6 +181,9 @@ func (s *sink) resumed() {
 func (s *sink) measured(asked media.Time, behind time.Duration) (soon bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.last == 0 { // of a source that takes its time there is nothing to say yet
+		return true
+	}
 	n := s.samples(s.atAnswer)
 	t := min(asked.Add(s.answered.Sub(asked)/2).Add(-behind), s.last)
 	switch off := t.Sub(s.clock.at(n)); {
