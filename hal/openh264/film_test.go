@@ -1,6 +1,7 @@
 package openh264
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os"
@@ -43,6 +44,8 @@ type film struct {
 	k     int
 	noise int
 	seed  uint32
+	drawn [][3][]byte // the pictures that were drawn before, if there is a loop
+	loop  int
 }
 
 func newFilm(s media.Size, noise int) *film {
@@ -51,9 +54,39 @@ func newFilm(s media.Size, noise int) *film {
 	return &film{f: f, noise: noise, seed: 1}
 }
 
+// newLoop makes a film of n pictures that are shown forward and backward again: to draw
+// costs more than to encode.
+func newLoop(s media.Size, noise, n int) *film {
+	m := newFilm(s, noise)
+	for m.loop = n; m.k < n; m.k++ {
+		m.draw()
+		var p [3][]byte
+		for i := range p {
+			p[i] = bytes.Clone(m.f.Planes[i])
+		}
+		m.drawn = append(m.drawn, p)
+	}
+	m.k = 0
+	return m
+}
+
+// show copies picture k of the loop.
+func (m *film) show(f *media.Frame, k int) {
+	if k %= 2*m.loop - 2; k >= m.loop {
+		k = 2*m.loop - 2 - k
+	}
+	for i, p := range m.drawn[k] {
+		copy(f.Planes[i], p)
+	}
+}
+
 // next draws the next picture, stamped 33 ms after the last.
 func (m *film) next() *media.Frame {
-	m.draw()
+	if m.loop > 0 {
+		m.show(m.f, m.k)
+	} else {
+		m.draw()
+	}
 	m.k++
 	m.f.Marks[media.Captured] += media.Time(33333 * time.Microsecond)
 	return m.f
@@ -61,25 +94,27 @@ func (m *film) next() *media.Frame {
 
 func (m *film) draw() {
 	w, h := m.f.Size.W, m.f.Size.H
+	k, noise, seed := m.k, m.noise, m.seed // the race detector looks at each access to m
 	for y := range h {
 		line := m.f.Planes[0][y*m.f.Stride[0]:][:w]
 		for x := range line {
-			v := 60 + (x+2*m.k)*100/w + y*60/h
-			if abs(x-(20+5*m.k)%w) < w/12 && abs(y-h/2) < h/6 {
+			v := 60 + (x+2*k)*100/w + y*60/h
+			if abs(x-(20+5*k)%w) < w/12 && abs(y-h/2) < h/6 {
 				v = 220 - v/2
 			}
-			if m.noise > 0 {
-				m.seed = m.seed*1664525 + 1013904223
-				v += int(m.seed>>16)%(2*m.noise+1) - m.noise
+			if noise > 0 {
+				seed = seed*1664525 + 1013904223
+				v += int(seed>>16)%(2*noise+1) - noise
 			}
 			line[x] = byte(min(max(v, 16), 235))
 		}
 	}
+	m.seed = seed
 	for i := 1; i < 3; i++ {
 		for y := range h / 2 {
 			line := m.f.Planes[i][y*m.f.Stride[i]:][:w/2]
 			for x := range line {
-				line[x] = byte(100 + 50*(x*i+y*(3-i)+m.k)/(w+h))
+				line[x] = byte(100 + 50*(x*i+y*(3-i)+k)/(w+h))
 			}
 		}
 	}
@@ -90,13 +125,15 @@ func abs(n int) int { return max(n, -n) }
 // psnr is the likeness of two pictures' luma in dB.
 func psnr(a, b *media.Frame) float64 {
 	var sum float64
-	for y := range a.Size.H {
-		for x := range a.Size.W {
-			d := float64(a.Planes[0][y*a.Stride[0]+x]) - float64(b.Planes[0][y*b.Stride[0]+x])
+	w, h := a.Size.W, a.Size.H
+	for y := range h {
+		p, q := a.Planes[0][y*a.Stride[0]:][:w], b.Planes[0][y*b.Stride[0]:][:w]
+		for x := range p {
+			d := float64(p[x]) - float64(q[x])
 			sum += d * d
 		}
 	}
-	return 10 * math.Log10(255*255*float64(a.Size.Area())/max(sum, 1))
+	return 10 * math.Log10(255*255*float64(w*h)/max(sum, 1))
 }
 
 func types(au []byte) (out []media.NALType) {

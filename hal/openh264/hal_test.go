@@ -8,9 +8,15 @@ import (
 )
 
 func TestConforms(t *testing.T) {
+	films := map[media.Size]*film{}
 	haltest.Encoder(t, haltest.EncoderRig{
-		Make:  New(Config{}),
-		Paint: func(f *media.Frame, n int) { (&film{f: f, k: n, noise: 5, seed: uint32(n) + 1}).draw() },
+		Make: New(Config{}),
+		Paint: func(f *media.Frame, n int) {
+			if films[f.Size] == nil {
+				films[f.Size] = newLoop(f.Size, 5, 15)
+			}
+			films[f.Size].show(f, n)
+		},
 		Skips: true,
 		Obeys: true,
 	})

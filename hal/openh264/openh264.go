@@ -241,6 +241,9 @@ func (e *encoder) check(f *media.Frame) error {
 			return fmt.Errorf("encode picture %s: plane %d has %d bytes with lines of %d, too few", f.Format, i, len(f.Planes[i]), f.Stride[i])
 		}
 	}
+	if f.Stride[1] != f.Stride[2] { // the library reads V with U's lines (wels_preprocess.cpp)
+		return fmt.Errorf("encode picture %s: lines of U and V have %d and %d bytes, not the same", f.Format, f.Stride[1], f.Stride[2])
+	}
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 
 func TestBitrateIsFollowedWithinASecond(t *testing.T) {
 	s := media.Size{W: 640, H: 360}
-	e, m := open(t, config(s, 1e6)), newFilm(s, 6)
+	e, m := open(t, config(s, 1e6)), newLoop(s, 6, 20)
 	second := func() (bits, skipped int) {
 		for range 30 {
 			p, err := e.Encode(m.next(), false)
@@ -85,7 +85,7 @@ func TestLibraryErrorsHaveWords(t *testing.T) {
 
 func TestTimeStampsMayDoAnything(t *testing.T) {
 	s := media.Size{W: 320, H: 240}
-	e, m := open(t, config(s, 500e3)), newFilm(s, 2)
+	e, m := open(t, config(s, 500e3)), newLoop(s, 2, 10)
 	x := e.(*encoder)
 	last, bits := int64(0), 0
 	for k := range 120 {
@@ -123,7 +123,7 @@ func TestTimeStampsMayDoAnything(t *testing.T) {
 
 func TestNothingIsAllocatedPerPicture(t *testing.T) {
 	s := media.Size{W: 320, H: 240}
-	e, m := open(t, config(s, 500e3)), newFilm(s, 2)
+	e, m := open(t, config(s, 500e3)), newLoop(s, 2, 5)
 	k := 0
 	if n := testing.AllocsPerRun(100, func() {
 		p, err := e.Encode(m.next(), k%30 == 0)
