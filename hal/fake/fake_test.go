@@ -1,7 +1,9 @@
 package fake
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +58,29 @@ func TestEncoder(t *testing.T) {
 func TestFinder(t *testing.T) {
 	cs := NewCameras()
 	haltest.Finder(t, cs, func() string { cs.Plug(TestPicture); return TestPicture.ID }, cs.Unplug)
+}
+
+func TestWatchersComeAndGoWhileThingsArePlugged(t *testing.T) {
+	cs := NewCameras()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				ctx, cancel := context.WithCancel(t.Context())
+				if err := cs.Watch(ctx, cancel); !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 200 {
+		cs.Plug(TestPicture)
+		cs.Unplug(TestPicture.ID)
+	}
+	wg.Wait()
+	if n := len(cs.watchers); n != 0 {
+		t.Errorf("%d watchers are left", n)
+	}
 }
 
 func TestOpenSaysWhyNot(t *testing.T) {

@@ -29,7 +29,7 @@ const (
 type registry struct {
 	mu       sync.Mutex
 	devices  []*slot
-	watchers []func()
+	watchers map[chan struct{}]struct{} // each has room for one
 }
 
 // slot is one device's place; its streams look at it while they run.
@@ -50,17 +50,15 @@ func (s *slot) state() (Fault, chan struct{}) {
 // Plug adds a device, or plugs it in again. It tells the watchers.
 func (r *registry) Plug(d hal.Device) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.devices = append(r.devices, &slot{Device: d, gone: make(chan struct{})})
-	w := r.watchers
-	r.mu.Unlock()
-	for _, f := range w {
-		f()
-	}
+	r.tell()
 }
 
 // Unplug takes the device out: its streams end with hal.ErrGone. It tells the watchers.
 func (r *registry) Unplug(id string) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	for i, s := range r.devices {
 		if s.ID == id {
 			close(s.gone)
@@ -68,10 +66,16 @@ func (r *registry) Unplug(id string) {
 			break
 		}
 	}
-	w := r.watchers
-	r.mu.Unlock()
-	for _, f := range w {
-		f()
+	r.tell()
+}
+
+// tell wakes the watchers; mu is held.
+func (r *registry) tell() {
+	for c := range r.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -102,22 +106,18 @@ func (r *registry) List(context.Context) ([]hal.Device, error) {
 // Watch implements hal.Finder.
 func (r *registry) Watch(ctx context.Context, changed func()) error {
 	c := make(chan struct{}, 1)
-	f := func() {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
+	c <- struct{}{} // what came before we listened
 	r.mu.Lock()
-	r.watchers = append(r.watchers[:len(r.watchers):len(r.watchers)], f)
-	n := len(r.watchers) - 1
+	if r.watchers == nil {
+		r.watchers = make(map[chan struct{}]struct{})
+	}
+	r.watchers[c] = struct{}{}
 	r.mu.Unlock()
 	defer func() {
 		r.mu.Lock()
-		r.watchers[n] = func() {}
+		delete(r.watchers, c)
 		r.mu.Unlock()
 	}()
-	f()
 	for {
 		select {
 		case <-c:

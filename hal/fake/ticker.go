@@ -25,8 +25,7 @@ type ticker struct {
 	buf   [8]byte
 	err   error
 	read  func(uintptr) bool
-	stop  func() bool
-	stuck time.Duration
+	stop  func()
 }
 
 // newTicker ticks each every until ctx ends; the first tick is on the next whole
@@ -58,7 +57,13 @@ func newTicker(ctx context.Context, every time.Duration) (*ticker, error) {
 		}
 		return true
 	}
-	t.stop = context.AfterFunc(ctx, func() { t.f.SetReadDeadline(time.Unix(1, 0)) })
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { t.f.SetReadDeadline(time.Unix(1, 0)); close(ended) })
+	t.stop = func() {
+		if !stop() {
+			<-ended
+		}
+	}
 	return t, nil
 }
 
