@@ -60,28 +60,25 @@ func (d *daemon) status() control.Fields {
 
 func (d *daemon) cameraWord() string {
 	w, s := d.device.Wanted().Camera, d.camera.Status()
-	switch {
-	case w.Off:
-		return "stopped"
-	case s.Device.ID == "":
-		return "none"
-	case w.Muted:
-		return s.Device.ID + ", muted"
-	}
-	return s.Device.ID + ", " + s.Mode.Size.String() + " " + s.Mode.Pixel.String() + " " + s.Mode.Rate.String() + " fps"
+	return inUse(w.Off, w.Muted, s.Device.ID, ", "+s.Mode.Size.String()+" "+s.Mode.Pixel.String()+" "+s.Mode.Rate.String()+" fps")
 }
 
 func (d *daemon) micWord() string {
 	w, s := d.device.Wanted().Mic, d.mic.Status()
+	return inUse(w.Off, w.Muted, s.Device.ID, "")
+}
+
+// inUse says how a device stands; more is added when it gives all it has.
+func inUse(off, muted bool, id, more string) string {
 	switch {
-	case w.Off:
+	case off:
 		return "stopped"
-	case s.Device.ID == "":
+	case id == "":
 		return "none"
-	case w.Muted:
-		return s.Device.ID + ", muted"
+	case muted:
+		return id + ", muted"
 	}
-	return s.Device.ID
+	return id + more
 }
 
 func (d *daemon) encoderWord() string {
@@ -97,7 +94,11 @@ func (d *daemon) encoderWord() string {
 
 func (d *daemon) roomFields() control.Fields {
 	s, w := d.session.Stats(), d.device.Wanted().Room
-	f := control.Fields{{Key: "wanted", Value: w.In}, {Key: "address", Value: d.c.Room.URL}, {Key: "id", Value: w.ID}, {Key: "user", Value: w.User},
+	address := ""
+	if a, err := rtc.ParseAddress(d.c.Room.URL); err == nil {
+		address = a.String() // without its query, which may hold a secret
+	}
+	f := control.Fields{{Key: "wanted", Value: w.In}, {Key: "address", Value: address}, {Key: "id", Value: w.ID}, {Key: "user", Value: w.User},
 		{Key: "state", Value: s.State.String()}, {Key: "since", Value: s.Since.UTC().Format(time.RFC3339)},
 		{Key: "subscribers", Value: s.Subscribers}, {Key: "tries", Value: s.Tries},
 		{Key: "lost", Value: s.Lost}, {Key: "reconnects", Value: s.Reconnects}}
