@@ -111,6 +111,7 @@ func newJPEGPainter(s size) (*jpegPainter, error) {
 	p := &jpegPainter{}
 	top := (s.h/12 + tile - 1) / tile
 	columns := s.w / tile
+	known := map[string][]byte{} // most blocks look like others
 	for v, c := range []color.YCbCr{black(), white()} {
 		m := scene(s, c)
 		for y := 0; y < s.h; y += tile {
@@ -118,15 +119,20 @@ func newJPEGPainter(s size) (*jpegPainter, error) {
 				break
 			}
 			for x := 0; x < s.w; x += tile {
-				var b bytes.Buffer
-				if err := jpeg.Encode(&b, m.SubImage(image.Rect(x, y, x+tile, y+tile)), &jpeg.Options{Quality: 80}); err != nil {
-					return nil, err
+				part := m.SubImage(image.Rect(x, y, x+tile, y+tile)).(*image.YCbCr)
+				look := looks(part)
+				scan, ok := known[look]
+				if !ok {
+					var b bytes.Buffer
+					if err := jpeg.Encode(&b, part, &jpeg.Options{Quality: 80}); err != nil {
+						return nil, err
+					}
+					var err error
+					if p.head, scan, err = splitJPEG(b.Bytes(), s, 1); err != nil {
+						return nil, err
+					}
+					known[look] = scan
 				}
-				head, scan, err := splitJPEG(b.Bytes(), s, 1)
-				if err != nil {
-					return nil, err
-				}
-				p.head = head
 				p.tiles[v] = append(p.tiles[v], scan)
 			}
 		}
@@ -149,6 +155,19 @@ func newJPEGPainter(s size) (*jpegPainter, error) {
 	}
 	p.tail = append(p.tail, 0xff, 0xd9)
 	return p, nil
+}
+
+// looks gives a block's bytes.
+func looks(m *image.YCbCr) string {
+	r := m.Bounds()
+	b := make([]byte, 0, 2*tile*tile)
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		i, c := m.YOffset(r.Min.X, y), m.COffset(r.Min.X, y)
+		b = append(b, m.Y[i:i+r.Dx()]...)
+		b = append(b, m.Cb[c:c+r.Dx()/2]...)
+		b = append(b, m.Cr[c:c+r.Dx()/2]...)
+	}
+	return string(b)
 }
 
 func (p *jpegPainter) paint(n uint16) []byte {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"time"
 )
@@ -102,34 +101,9 @@ func (w *webcam) nextFrame() bool {
 	}
 	w.n++
 	w.begun++
-	w.frame, w.off = w.painter(f, z).paint(w.n), 0
+	w.frame, w.off = w.easel.painter(f, z, w.h264).paint(w.n), 0
 	w.fid ^= 1
 	return true
-}
-
-func (w *webcam) painter(f format, z size) painter {
-	k := fmt.Sprint(f.fourcc, z)
-	if p, ok := w.painters[k]; ok {
-		return p
-	}
-	var p painter
-	switch f.fourcc {
-	case "YUYV":
-		p = newRawPainter(z)
-	case "MJPG":
-		j, err := newJPEGPainter(z)
-		if err != nil {
-			panic(err) // the pictures are ours: they can be encoded
-		}
-		p = j
-	default:
-		p = loopPainter{w.h264}
-	}
-	if w.painters == nil {
-		w.painters = map[string]painter{}
-	}
-	w.painters[k] = p
-	return p
 }
 
 // sound is a 440 Hz tone, one second on, one second off.
