@@ -108,14 +108,15 @@ func (c *Camera) stream(ctx context.Context, cam hal.Camera, d hal.Device, set C
 	}
 	m, ok := choose(ms, set.Want)
 	if !ok {
-		return fmt.Errorf("camera %s offers no format that can be used (YU12, NV12, YUYV or MJPG): %w", d.ID, hal.ErrUnsupported)
+		return fmt.Errorf("camera %s offers no format that can be used (YU12, NV12, YUYV or MJPG, of at most 9.4 megapixels): %w", d.ID, hal.ErrUnsupported)
 	}
 	granted, err := cam.Start(ctx, m)
 	if err != nil {
 		return fmt.Errorf("start %s in %v %v: %w", d.ID, m.Pixel, m.Size, err)
 	}
-	if formatCost(granted.Pixel) < 0 {
-		return fmt.Errorf("start %s in %v: it gives %v instead, which cannot be used; name another format: %w", d.ID, m.Pixel, granted.Pixel, hal.ErrUnsupported)
+	if !usable(granted) {
+		return fmt.Errorf("start %s in %v %v: it gives %v %v instead, which cannot be used; name another format or size: %w",
+			d.ID, m.Pixel, m.Size, granted.Pixel, granted.Size, hal.ErrUnsupported)
 	}
 	c.state.Lock()
 	c.status.Device, c.status.Mode = d, granted

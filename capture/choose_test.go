@@ -46,6 +46,8 @@ func TestChoose(t *testing.T) {
 		{"29.97 is 30", []hal.Mode{{Pixel: yuyv, Size: media.Size{W: 640, H: 480}, Rate: media.Rate{Num: 30000, Den: 1001}}, mode(mjpg, 640, 480, 30)}, 640, 480, 30, 0,
 			hal.Mode{Pixel: yuyv, Size: media.Size{W: 640, H: 480}, Rate: media.Rate{Num: 30000, Den: 1001}}},
 		{"nothing that can be used", []hal.Mode{mode(h264, 640, 480, 30)}, 640, 480, 30, 0, hal.Mode{}},
+		{"a rate that is not known is asked for", []hal.Mode{{Pixel: yuyv, Size: media.Size{W: 640, H: 480}}}, 640, 480, 25, 0, mode(yuyv, 640, 480, 25)},
+		{"larger than any encoder takes", []hal.Mode{mode(yu12, 16384, 16384, 30)}, 640, 480, 30, 0, hal.Mode{}},
 		{"nothing", nil, 640, 480, 30, 0, hal.Mode{}},
 	} {
 		got, ok := choose(c.modes, Want{Size: media.Size{W: c.w, H: c.h}, Rate: media.FPS(c.fps), Format: c.only})

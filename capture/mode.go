@@ -23,18 +23,25 @@ func choose(ms []hal.Mode, w Want) (best hal.Mode, ok bool) {
 	var score float64
 	for _, m := range ms {
 		c := formatCost(m.Pixel)
-		if c < 0 || w.Format != 0 && m.Pixel != w.Format {
+		if !usable(m) || w.Format != 0 && m.Pixel != w.Format {
 			continue
 		}
 		if s := 1000*sizeDistance(m.Size, w.Size) + 10*rateDistance(m.Rate, w.Rate) + c; !ok || s < score {
 			best, score, ok = m, s, true
 		}
 	}
-	if ok && best.Rate.Float() > w.Rate.Float() && w.Rate.Num > 0 {
-		best.Rate = w.Rate // a mode's rate is the most it does; drivers take the nearest they have
+	if ok && w.Rate.Num > 0 && (best.Rate.Num == 0 || best.Rate.Float() > w.Rate.Float()) {
+		best.Rate = w.Rate // a mode's rate is the most it does, if known; drivers take the nearest they have
 	}
 	return best, ok
 }
+
+// mostArea is what H.264 allows in one picture at its level 5.2 (36864 macroblocks, table
+// no encoder takes more, and the pictures alone would take a small box's memory.
+const mostArea = 36864 * 16 * 16
+
+// usable tells whether this part can do anything with a mode.
+func usable(m hal.Mode) bool { return formatCost(m.Pixel) >= 0 && m.Size.Area() <= mostArea }
 
 // formatCost is below 1, or -1 for formats that this part cannot use.
 func formatCost(p media.PixelFormat) float64 {
