@@ -84,3 +84,47 @@ func TestLatencyQuantiles(t *testing.T) {
 		t.Errorf("after reset: %+v", s)
 	}
 }
+
+func TestChangesAndRestoreAreOnePair(t *testing.T) {
+	old := wanted()
+	now := Wanted{Room: RoomWanted{true, "101", "cart-7"}, Camera: CameraWanted{"HD Pro, any", true, true},
+		Mic: old.Mic, Video: VideoWanted{media.Size{W: 1280, H: 720}, 30, 1.2e6, 3e5, media.Rotate90, true}}
+	now.Mic.Match, now.Mic.Off, now.Mic.Muted, now.Mic.Volume = "usb", true, true, 120
+	kept := Changes(old, now)
+	if len(kept) != len(fields()) {
+		t.Errorf("%d of %d fields were changed: %v", len(kept), len(fields()), kept)
+	}
+	d := New(old)
+	if bad := d.Restore(kept); bad != nil || d.Wanted() != now {
+		t.Errorf("restored %+v, want %+v: %v", d.Wanted(), now, bad)
+	}
+	if c := Changes(now, now); len(c) != 0 {
+		t.Errorf("no change gives %v", c)
+	}
+}
+
+func TestRestoreLeavesOutWhatCannotBeWanted(t *testing.T) {
+	d := New(wanted())
+	bad := d.Restore(map[string]string{"video.fps": "30", "video.rotation": "45", "mic.volume": "x", "room.auto_enter": "true", "video.resolution": "big", "gone.key": "1"})
+	w := wanted()
+	w.Video.FPS = 30
+	if len(bad) != 4 || d.Wanted() != w {
+		t.Errorf("%v\n%+v", bad, d.Wanted())
+	}
+}
+
+func TestWhatCannotBeStoredIsNotChanged(t *testing.T) {
+	d := New(wanted())
+	told := 0
+	d.OnChange(func(Wanted, Wanted) { told++ })
+	full := errors.New("full")
+	d.Keep(func(map[string]string) error { return full })
+	if _, err := d.Change(func(w *Wanted) error { w.Video.FPS = 30; return nil }); !errors.Is(err, ErrNotKept) || !errors.Is(err, full) || told != 0 || d.Wanted() != wanted() {
+		t.Errorf("%v, told %d", err, told)
+	}
+	var kept map[string]string
+	d.Keep(func(c map[string]string) error { kept = c; return nil })
+	if _, err := d.Change(func(w *Wanted) error { w.Video.FPS = 30; return nil }); err != nil || told != 1 || len(kept) != 1 || kept["video.fps"] != "30" {
+		t.Errorf("%v, told %d, kept %v", err, told, kept)
+	}
+}

@@ -3,6 +3,7 @@
 package device
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -90,11 +91,15 @@ func (w *Wanted) Validate() error {
 	return nil
 }
 
+// ErrNotKept says that a change could not be stored; nothing was changed.
+var ErrNotKept = errors.New("nothing was changed, because it cannot be stored")
+
 // Device keeps what is wanted and tells those who do it.
 type Device struct {
 	mu        sync.Mutex
 	wanted    Wanted
 	listeners []func(old, now Wanted)
+	keep      func(changes map[string]string) error
 }
 
 // New makes a Device that wants w.
@@ -111,9 +116,24 @@ func (d *Device) Wanted() Wanted {
 // neither block nor call Change. Add listeners before the first Change.
 func (d *Device) OnChange(f func(old, now Wanted)) { d.listeners = append(d.listeners, f) }
 
-// Change edits what is wanted. If edit or the validation fails nothing is changed and
-// the error is given. unchanged says that it was wanted already.
+// Keep sets who stores changes: it is called with each, before anybody is told of it, and
+// its error undoes the change. Without it nothing is stored.
+func (d *Device) Keep(f func(changes map[string]string) error) {
+	d.mu.Lock()
+	d.keep = f
+	d.mu.Unlock()
+}
+
+// Change edits what is wanted. If edit, the validation or the storing fails nothing is
+// changed and the error is given. unchanged says that it was wanted already.
 func (d *Device) Change(edit func(*Wanted) error) (unchanged bool, err error) {
+	d.mu.Lock()
+	keep := d.keep
+	d.mu.Unlock()
+	return d.change(edit, keep)
+}
+
+func (d *Device) change(edit func(*Wanted) error, keep func(map[string]string) error) (unchanged bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	old, now := d.wanted, d.wanted
@@ -125,6 +145,11 @@ func (d *Device) Change(edit func(*Wanted) error) (unchanged bool, err error) {
 	}
 	if now == old {
 		return true, nil
+	}
+	if keep != nil {
+		if err := keep(Changes(old, now)); err != nil {
+			return false, fmt.Errorf("%w: %w", ErrNotKept, err)
+		}
 	}
 	d.wanted = now
 	for _, f := range d.listeners {

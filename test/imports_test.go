@@ -55,6 +55,8 @@ var rules = []struct {
 	{"rtc/", []string{"rtc", "rtc/SELF", "rtc/room/page", "internal/"}, "a signaller knows the session's words, not its neighbours"},
 	{"device", []string{"hal", "internal/"}, "the box is told by its parts, it does not reach for them"},
 	{"device/config", []string{"device", "internal/"}, "the file knows values, not parts"},
+	{"device/store", []string{"internal/", "device/SELF"}, "it keeps text by key and knows nobody"},
+	{"device/store/", []string{"internal/", "device/SELF"}, "tools of the store's tests"},
 	{"device/control", []string{"device", "hal", "internal/"}, "commands act on functions that wire.go hands in"},
 	{"systemd", nil, "it speaks with systemd and with nobody else"},
 	{"cmd/", []string{"*"}, ""},

@@ -16,6 +16,7 @@ import (
 	"anchord/device"
 	"anchord/device/config"
 	"anchord/device/control"
+	"anchord/device/store"
 	"anchord/encoder"
 	"anchord/hal"
 	"anchord/hal/fake"
@@ -186,12 +187,37 @@ func (d *daemon) run(ctx context.Context) error {
 	if runtime.NumCPU() <= 2 {
 		runtime.GOMAXPROCS(1)
 	}
+	if d.c.Store.Path != "" {
+		st, err := d.restore(ctx)
+		if err != nil {
+			return err
+		}
+		defer st.Close()
+	}
 	if w := d.device.Wanted(); w.Room.In {
 		if err := d.enter(w); err != nil {
 			return err
 		}
 	}
 	return d.group.Run(ctx)
+}
+
+// restore opens the store, wants what it holds, and has each change kept in it.
+func (d *daemon) restore(ctx context.Context) (*store.Store, error) {
+	log := d.log.With("part", "store")
+	st, found, err := store.Open(ctx, store.Config{Path: d.c.Store.Path, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", d.c.Store.Path, err)
+	}
+	for _, p := range found.Problems {
+		log.Warn("store", "problem", p.String())
+	}
+	for _, err := range d.device.Restore(st.Load()) {
+		log.Warn("a stored value is left out", "err", err)
+	}
+	d.device.Keep(st.Save)
+	d.group.Keep("store", st.Run)
+	return st, nil
 }
 
 // opened lets a part run only when all listeners are open. A second daemon fails there,

@@ -27,6 +27,7 @@ type Config struct {
 	Encoder Encoder `toml:"encoder"`
 	Control Control `toml:"control"`
 	Rooms   Rooms   `toml:"rooms"`
+	Store   Store   `toml:"store"`
 	Log     Log     `toml:"log"`
 }
 
@@ -94,6 +95,11 @@ type Rooms struct {
 	Advertise []string `toml:"advertise"`
 	Open      bool     `toml:"open"`
 	Viewers   int      `toml:"viewers"`
+}
+
+// Store is where what commands change is kept.
+type Store struct {
+	Path string `toml:"path"`
 }
 
 // Log says how much is logged.

@@ -88,6 +88,8 @@ func errorOf(err error) *Error {
 		return &Error{CodeArgument, err.Error()}
 	case errors.As(err, &id):
 		return &Error{int(id.Code), err.Error()}
+	case errors.Is(err, device.ErrNotKept):
+		return &Error{CodeState, err.Error()}
 	case errors.Is(err, context.DeadlineExceeded):
 		return &Error{CodeTimeout, err.Error()}
 	case errors.Is(err, hal.ErrGone):

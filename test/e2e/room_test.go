@@ -344,6 +344,33 @@ func TestServerKilledAndStarted(t *testing.T) {
 	}
 }
 
+// What commands changed survives a kill; after the next start the box is in its room
+// and sends, by itself.
+func TestWantedSurvivesAKill(t *testing.T) {
+	conf := strings.Replace(box, "auto_enter = true", "", 1) + fmt.Sprintf("[store]\npath = %q\n", filepath.Join(t.TempDir(), "state.db"))
+	d := start(t, conf)
+	d.do("room", "enter", "id=101", "user=kept")
+	for i := range 10 {
+		d.do("mic", "volume", fmt.Sprint(90+i))
+		d.do("video", "bitrate", fmt.Sprint(500+i))
+		d.kill()
+		d = start(t, conf)
+		if v := d.do("mic", "show")["volume"]; v != float64(90+i) {
+			t.Errorf("volume is %v after the kill", v)
+		}
+	}
+	begun := time.Now()
+	v := watch(t, d.http, "kept", false)
+	f := frame(t, v, 5*time.Second, "a picture after the kill", upright)
+	t.Logf("a picture %v after the daemon answered", f.At.Sub(begun).Round(time.Millisecond))
+	d.do("room", "exit")
+	d.kill()
+	d = start(t, conf)
+	if st := d.do("room", "show"); st["wanted"] != false {
+		t.Errorf("%v", st)
+	}
+}
+
 // The process leaves nothing behind, and a second daemon on the same socket is refused
 // without harm to the first.
 func TestStopsCleanly(t *testing.T) {
