@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,9 @@ func (s *Signaller) do(ctx context.Context, r request) (*response, error) {
 				err = errors.New("the answer is cut off")
 			}
 			return nil, plain(err)
+		}
+		if r.token != "" { // a server that repeats it must not get it into our log
+			body = bytes.ReplaceAll(body, []byte(r.token), []byte("***"))
 		}
 		return &response{res.StatusCode, res.Header, r.url, r.token != "" && !s.mayHaveToken(r.url), body}, nil
 	}
