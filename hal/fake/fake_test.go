@@ -107,6 +107,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 }
 
 func TestPictureIsReadBack(t *testing.T) {
+	t.Parallel()
 	for _, px := range []media.PixelFormat{media.YU12, media.NV12} {
 		for _, s := range []media.Size{{W: 1280, H: 720}, {W: 640, H: 480}, {W: 320, H: 240}, {W: 160, H: 120}} {
 			cs := NewCameras(TestPicture)
@@ -139,6 +140,7 @@ func TestPictureIsReadBack(t *testing.T) {
 }
 
 func TestBrokenAndLateFrames(t *testing.T) {
+	t.Parallel()
 	cs := NewCameras(TestPicture)
 	c, _ := cs.Open(t.Context(), TestPicture)
 	c.Start(t.Context(), hal.Mode{Pixel: media.NV12, Size: media.Size{W: 160, H: 120}, Rate: media.FPS(60)})

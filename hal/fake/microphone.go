@@ -113,8 +113,10 @@ func (m *microphone) Next() (*media.Sound, error) {
 	}
 }
 
-// wait waits for the next block. A late reader gets what it missed, as from a sound
-// server that buffers.
+// mostOwed is what is kept for a late reader: 2 s, as a sound server does.
+const mostOwed = 100
+
+// wait waits for the next block. A late reader gets what it missed.
 func (m *microphone) wait() error {
 	if m.owed > 0 {
 		m.owed--
@@ -125,7 +127,7 @@ func (m *microphone) wait() error {
 	if err != nil {
 		return err
 	}
-	m.owed = min(missed, 25)
+	m.owed = min(missed, mostOwed)
 	m.due = due.Add(-time.Duration(m.owed) * BlockTime)
 	return nil
 }

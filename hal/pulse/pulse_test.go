@@ -130,6 +130,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestToneMonoAndStereo(t *testing.T) {
+	t.Parallel()
 	s := pulsetest.Start(t)
 	for channels := 1; channels <= 2; channels++ {
 		pcm, _ := read(t, start(t, s, pulsetest.Mic, channels), 50)
@@ -235,6 +236,7 @@ func youngest(marks []media.Marks) time.Duration {
 }
 
 func TestUnplugEndsTheStreamAndNoOtherIsRecorded(t *testing.T) {
+	t.Parallel()
 	attempts(t, func(s *pulsetest.Server) error {
 		m := start(t, s, pulsetest.Mic, 1)
 		read(t, m, 20)
@@ -300,6 +302,7 @@ func TestStreamCannotBeMoved(t *testing.T) {
 }
 
 func TestServerDies(t *testing.T) {
+	t.Parallel()
 	s := pulsetest.Start(t)
 	m := start(t, s, pulsetest.Mic, 1)
 	read(t, m, 10)
@@ -320,6 +323,7 @@ func TestServerDies(t *testing.T) {
 }
 
 func TestServerHangs(t *testing.T) {
+	t.Parallel()
 	s := pulsetest.Start(t)
 	m := start(t, s, pulsetest.Mic, 1)
 	read(t, m, 10)
@@ -341,6 +345,7 @@ func TestServerHangs(t *testing.T) {
 }
 
 func TestSuspendAndResume(t *testing.T) {
+	t.Parallel()
 	s := pulsetest.Start(t)
 	m := start(t, s, pulsetest.Mic, 1)
 	_, before := read(t, m, 10)
@@ -463,6 +468,7 @@ func TestNothingIsLeft(t *testing.T) {
 }
 
 func TestSlowReaderFindsTheNewest(t *testing.T) {
+	t.Parallel()
 	attempts(t, func(s *pulsetest.Server) error {
 		m := start(t, s, pulsetest.Mic, 1)
 		_, before := read(t, m, 2)

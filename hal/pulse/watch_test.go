@@ -54,6 +54,7 @@ func drain(changed <-chan struct{}) (n int) {
 }
 
 func TestWatchTellsOfPlugsAndServers(t *testing.T) {
+	t.Parallel()
 	s := pulsetest.Start(t)
 	changed := watch(t, s.Address())
 	expect(t, changed, 2*time.Second, "the beginning")
@@ -97,6 +98,7 @@ func TestWatchWaitsForTheFirstServer(t *testing.T) {
 }
 
 func TestWatchFindsSocketsAtOnce(t *testing.T) {
+	t.Parallel()
 	// The server appears long after the tries have become rare, so inotify tells.
 	s := pulsetest.Start(t)
 	dir := filepath.Dir(s.Socket)
@@ -120,11 +122,13 @@ func TestWatchFindsSocketsAtOnce(t *testing.T) {
 }
 
 func TestWatchDoesNotSpin(t *testing.T) {
+	t.Parallel()
 	for name, serve := range map[string]func(net.Conn){
 		"hangs up": func(c net.Conn) { c.Close() },
 		"silent":   func(net.Conn) {},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			at := filepath.Join(t.TempDir(), "s")
 			l, err := net.Listen("unix", at)
 			if err != nil {

@@ -112,6 +112,7 @@ func greeted() fake {
 }
 
 func TestBadServersGiveOneError(t *testing.T) {
+	t.Parallel()
 	hangUp := func(c net.Conn) { c.Close() }
 	say := func(b []byte) func(net.Conn) {
 		return func(c net.Conn) {
@@ -434,6 +435,7 @@ func replyFor(op uint32) proto.Reply {
 }
 
 func TestWriteToADeafServerEnds(t *testing.T) {
+	t.Parallel()
 	at := listen(t, func(c net.Conn) { _, _ = io.ReadFull(c, make([]byte, 1)) })
 	nc, err := net.Dial("unix", at)
 	if err != nil {
