@@ -7,29 +7,30 @@ import (
 
 // hall is one room. The server's lock guards it.
 type hall struct {
-	id       string
-	bus      *bus
-	anchors  map[string]*anchor
-	persons  map[string]int // viewers' sessions by person
-	entering int            // requests on their way in
-	watches  int
+	id      string
+	bus     *bus
+	anchors map[string]*anchor
+	persons map[string]int // viewers' sessions by person
+	watches int
 }
 
 // anchor is one user who sends, or for whom viewers wait. It outlives its sessions, and with it
 // the relays that its viewers hang on. The server's lock guards what is not said otherwise.
 type anchor struct {
-	user    string
-	room    *hall
-	session *session // nil while it is awaited or has lost its session
-	present bool     // the others were told that it is here
-	lost    bool
-	since   time.Time // of the present state
-	hears   known     // what the others were told about its sound
-	sees    known     // and its picture
-	viewers int
-	audio   *relay
-	video   *relay
-	voice   voice
+	user     string
+	room     *hall
+	session  *session // nil while it is awaited or has lost its session
+	present  bool     // the others were told that it is here
+	lost     bool
+	since    time.Time // of the present state
+	hears    known     // what the others were told about its sound
+	sees     known     // and its picture
+	viewers  int       // sessions that hang on it
+	takers   int       // of them connected
+	entering int       // requests on their way to it
+	audio    *relay
+	video    *relay
+	voice    voice
 }
 
 // known is what was told about a medium: nothing yet, or whether it arrives.
@@ -44,7 +45,8 @@ const (
 func (h *hall) anchor(user string) *anchor {
 	a := h.anchors[user]
 	if a == nil {
-		a = &anchor{user: user, room: h, audio: &relay{}, video: &relay{video: true}}
+		epoch := time.Now()
+		a = &anchor{user: user, room: h, audio: &relay{epoch: epoch}, video: &relay{epoch: epoch, video: true}}
 		a.audio.loud = a.speak
 		h.anchors[user] = a
 	}
@@ -64,13 +66,13 @@ func (h *hall) active(user string) int {
 
 // tidy drops an anchor that nobody needs.
 func (h *hall) tidy(a *anchor) {
-	if a.session == nil && !a.present && a.viewers == 0 && h.entering == 0 {
+	if a.session == nil && !a.present && a.viewers == 0 && a.entering == 0 {
 		delete(h.anchors, a.user)
 	}
 }
 
 func (h *hall) empty() bool {
-	return len(h.anchors) == 0 && h.entering == 0 && h.watches == 0
+	return len(h.anchors) == 0 && h.watches == 0
 }
 
 func (a *anchor) state() AnchorState {
@@ -109,17 +111,18 @@ func (a *anchor) left(reason string) {
 	a.room.bus.publish("leave", "", presence{User: a.user, Reason: reason})
 }
 
-// tellSubscribers tells a how many viewers take its media.
+// tellSubscribers tells a how many viewers take its media: those that are connected, because a
+// key frame that is made before is lost.
 func (a *anchor) tellSubscribers() {
 	if a.session != nil {
-		a.room.bus.publish("subscribers", a.session.id, subscribers{User: a.user, Count: a.viewers})
+		a.room.bus.publish("subscribers", a.session.id, subscribers{User: a.user, Count: a.takers})
 	}
 }
 
 // judge compares what was told about a with what arrives. heard is the last sign of life
 // besides media. It says whether a has been silent for so long that it has left.
 func (a *anchor) judge(now, heard time.Time) (gone bool) {
-	sound, picture := time.Unix(0, a.audio.heard.Load()), time.Unix(0, a.video.heard.Load())
+	sound, picture := a.audio.last(), a.video.last()
 	media := sound
 	if picture.After(media) {
 		media = picture

@@ -20,7 +20,7 @@ type attachment struct {
 
 // Publish enters the room.
 func (a attachment) Publish(ctx context.Context, offer string) (rtc.Call, error) {
-	peer, answer, err := a.server.enter(ctx, entry{room: a.room, user: a.user, near: true, offer: offer})
+	peer, answer, err := a.server.enter(ctx, entry{room: a.room, user: a.user, near: true, inside: true, offer: offer})
 	if err != nil {
 		return nil, asRefused(err)
 	}

@@ -140,6 +140,18 @@ func (b *bus) leave(r *reader) {
 	b.drop(r)
 }
 
+// hears says whether a session reads its events.
+func (b *bus) hears(session string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for r := range b.readers {
+		if r.session == session {
+			return true
+		}
+	}
+	return false
+}
+
 // endSession ends the streams of one session.
 func (b *bus) endSession(id string) {
 	b.mu.Lock()

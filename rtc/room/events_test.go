@@ -3,6 +3,7 @@ package room
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -124,12 +125,16 @@ func TestLostAnchorIsGivenTime(t *testing.T) {
 	h := &hall{id: "1", bus: newBus("E"), anchors: map[string]*anchor{}}
 	a := h.anchor("a")
 	r, _, _ := h.bus.join("", "")
-	now := time.Unix(1e9, 0)
+	now := time.Now()
 	a.came(now)
-	arrive := func(at time.Time) { a.audio.heard.Store(at.UnixNano()); a.video.heard.Store(at.UnixNano()) }
+	arrive := func(at time.Time) { a.audio.hear(at); a.video.hear(at) }
 	want := func(name, state string) {
 		t.Helper()
-		e := <-r.c
+		var e event
+		select {
+		case e = <-r.c:
+		default:
+		}
 		if e.name != name {
 			t.Fatalf("event %s %s, want %s", e.name, e.data, name)
 		}
@@ -164,5 +169,8 @@ func TestLostAnchorIsGivenTime(t *testing.T) {
 	want("video", "")
 	if len(r.c) != 0 {
 		t.Errorf("%d more events", len(r.c))
+	}
+	if got := a.audio.last().String(); !strings.Contains(got, " m=") {
+		t.Errorf("%s goes wrong when the wall clock is set", got)
 	}
 }

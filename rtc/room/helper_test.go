@@ -96,6 +96,11 @@ func newPeer(t testing.TB, build func(*webrtc.MediaEngine, *interceptor.Registry
 	set.DisableSRTPReplayProtection(true) // so that tests can drop packets above SRTP and get them again
 	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	set.LoggerFactory = rtc.PionLog(slog.New(slog.DiscardHandler))
+	return newPeerWith(t, media, registry, set)
+}
+
+func newPeerWith(t testing.TB, media *webrtc.MediaEngine, registry *interceptor.Registry, set webrtc.SettingEngine) *peer {
+	t.Helper()
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(set)).
 		NewPeerConnection(webrtc.Configuration{})
 	if err != nil {

@@ -39,6 +39,9 @@ func (s *Server) remove(peer *session, reason string) {
 	} else {
 		s.viewers--
 		a.viewers--
+		if peer.connected {
+			a.takers--
+		}
 		if h.persons[peer.person]--; h.persons[peer.person] <= 0 {
 			delete(h.persons, peer.person)
 		}
@@ -160,7 +163,7 @@ func (s *Server) round(now time.Time) bool {
 	s.mu.Lock()
 	var silent []*session
 	for _, peer := range s.sessions {
-		if peer.sends && now.UnixNano()-max(peer.anchor.audio.heard.Load(), peer.anchor.video.heard.Load()) > int64(2*tick) {
+		if a := peer.anchor; peer.sends && min(now.Sub(a.audio.last()), now.Sub(a.video.last())) > 2*tick {
 			silent = append(silent, peer)
 		}
 	}

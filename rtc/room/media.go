@@ -97,8 +97,8 @@ func resolve(ctx context.Context, names []string) ([]string, error) {
 
 // connect makes a PeerConnection for an anchor or a viewer. near says that the peer is on this
 // machine: then the loopback address is a way to it as well. nacks counts what is asked for
-// again.
-func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64) (*webrtc.PeerConnection, error) {
+// again; flood is told when the peer makes more streams than any honest one.
+func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64, flood func()) (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	registry := &interceptor.Registry{}
 	if err := register(media, registry, anchor, nacks); err != nil {
@@ -112,6 +112,17 @@ func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64) (*webrtc.PeerCon
 	set.SetIncludeLoopbackCandidate(near || w.addr.IP.IsLoopback())
 	set.SetSRTPProtectionProfiles(rtc.Ciphers()...)
 	set.SetFireOnTrackBeforeFirstRTP(true) // so that an anchor that saves its encoder can be asked for a key frame
+	set.SetICEBindingRequestHandler((&roam{}).asked)
+	// Without a window, whoever is on the way could have old packets forwarded again, and an
+	// anchor could have two packets encrypted under one number (RFC 7714 section 8.1). Packets that
+	// were asked for again come late.
+	set.SetSRTPReplayProtectionWindow(2 * ringSize)
+	set.SetSRTCPReplayProtectionWindow(64)
+	unread := 64 << 10 // of a viewer: nobody reads it
+	if anchor {
+		unread = 1 << 20
+	}
+	rtc.BoundStreams(&set, unread, flood)
 	if anchor {
 		// Each ping's answer is a sign of life of an anchor that sends no media.
 		set.SetICETimeouts(5*time.Second, leaveAfter, time.Second)

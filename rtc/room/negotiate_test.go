@@ -23,7 +23,7 @@ func FuzzNegotiate(f *testing.F) {
 			return
 		}
 		var nacks atomic.Uint64
-		pc, err := w.connect(anchor, true, &nacks)
+		pc, err := w.connect(anchor, true, &nacks, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,6 +31,9 @@ func checkOffer(text string, anchor bool) (offer, *Problem) {
 	if anchor {
 		ways = []string{"sendonly", "sendrecv"}
 	}
+	if strings.Count(text, "\na=candidate:") > 2*maxCandidates {
+		return bad("it has too many candidates")
+	}
 	fingerprint := hasAttribute(desc.Attributes, "fingerprint")
 	for _, m := range desc.MediaDescriptions {
 		if m.MediaName.Port.Value == 0 && !hasAttribute(m.Attributes, "bundle-only") {

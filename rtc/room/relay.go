@@ -19,7 +19,8 @@ type relay struct {
 	sinks atomic.Pointer[[]*sink]                                    // replaced, never changed in place
 	src   atomic.Pointer[source]                                     // what is forwarded now
 	want  atomic.Bool                                                // somebody needs a key frame
-	heard atomic.Int64                                               // UnixNano of the last packet
+	epoch time.Time                                                  // what heard counts from
+	heard atomic.Int64                                               // when the last packet came, on the clock that nobody sets; 0: never
 	loud  func(level byte)                                           // audio level of a packet, as on the wire; nil for video
 	mu    sync.Mutex                                                 // for what follows, and for replacing sinks
 	asked time.Time                                                  // the last key frame request
@@ -92,6 +93,19 @@ func (r *relay) start(src *source) {
 	}
 }
 
+// hear notes that a packet came.
+func (r *relay) hear(at time.Time) { r.heard.Store(max(1, int64(at.Sub(r.epoch)))) }
+
+// last is when the last packet came, the zero Time if none ever did. It can be compared across
+// a step of the wall clock, which a box without a battery makes once after each start.
+func (r *relay) last() time.Time {
+	n := r.heard.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return r.epoch.Add(time.Duration(n))
+}
+
 // stop ends src if it is what is forwarded.
 func (r *relay) stop(src *source) { r.src.CompareAndSwap(src, nil) }
 
@@ -131,6 +145,14 @@ func (r *relay) needKey(now time.Time) {
 	r.askKey(now)
 }
 
+// expectKey gives an anchor that is about to make a key frame unasked the time for it.
+func (r *relay) expectKey(now time.Time) {
+	r.want.Store(true)
+	r.mu.Lock()
+	r.asked = now
+	r.mu.Unlock()
+}
+
 // askKey sends the request that is due, if any. A source that sends nothing is asked less often:
 // its camera may be off.
 func (r *relay) askKey(now time.Time) {
@@ -139,7 +161,7 @@ func (r *relay) askKey(now time.Time) {
 		return
 	}
 	pause := keyEvery
-	if now.UnixNano()-r.heard.Load() > int64(lostAfter) {
+	if now.Sub(r.last()) > lostAfter {
 		pause = lostAfter
 	}
 	r.mu.Lock()
@@ -169,7 +191,7 @@ func (r *relay) resend(k *sink, seq uint16, scratch []byte) {
 // count keeps the statistics of the anchor's leg.
 func (src *source) count(p *packet) {
 	done := &src.relay.done
-	src.relay.heard.Store(p.at.UnixNano())
+	src.relay.hear(p.at)
 	done.packets.Add(1)
 	done.bytes.Add(uint64(len(p.payload)))
 	if !src.first {

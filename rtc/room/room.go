@@ -65,6 +65,9 @@ const (
 	tick         = 250 * time.Millisecond
 )
 
+// maxRooms is how many full rooms there may be.
+const maxRooms = 4
+
 func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -103,6 +103,7 @@ type entry struct {
 	target     string // the anchor that a viewer wants to see; empty: an anchor enters
 	person     string // whom a viewer's session counts for; empty: nobody else
 	near       bool   // the peer is on this machine
+	inside     bool   // it is part of this very process
 	offer      string
 }
 
@@ -125,7 +126,7 @@ func (s *Server) enter(ctx context.Context, e entry) (*session, string, error) {
 	}
 	peer := &session{
 		id: rand.Text(), server: s, user: e.user, sends: sends, person: e.person,
-		born: time.Now(), over: make(chan struct{}),
+		born: time.Now(), over: make(chan struct{}), inside: e.inside,
 	}
 	if peer.person == "" {
 		peer.person = peer.id
@@ -161,8 +162,8 @@ func (s *Server) reserve(peer *session, room, name string) (*wire, error) {
 		s.tidy(h)
 		return nil, err
 	}
-	h.entering++
 	peer.room, peer.anchor = h, h.anchor(name)
+	peer.anchor.entering++
 	if !peer.sends {
 		s.viewers++
 	}
@@ -170,10 +171,29 @@ func (s *Server) reserve(peer *session, room, name string) (*wire, error) {
 	return s.wire, nil
 }
 
+// maxPending is how many sessions may be entered and not connected yet: an offer costs its
+// sender nothing and holds a place for connectLimit.
+const maxPending = 64
+
 // full says whether a limit keeps a peer out. s.mu is held.
 func (s *Server) full(h *hall, peer *session, name string) error {
+	pending, anchors := 0, 0
+	for _, o := range s.sessions {
+		if !o.connected {
+			pending++
+		}
+		if o.sends {
+			anchors++
+		}
+	}
 	var p *Problem
 	switch {
+	case pending >= maxPending && !peer.inside:
+		p = problem(http.StatusServiceUnavailable, "server_busy", "too many are entering at this moment",
+			"%d have not connected yet; try again in a few seconds", pending)
+	case peer.sends && anchors >= maxRooms*s.cfg.MaxAnchors:
+		p = problem(http.StatusServiceUnavailable, "server_full", "there is no place for another anchor",
+			"%d anchors are in the server's rooms; wait till one leaves", anchors)
 	case peer.sends && h.active(name) >= s.cfg.MaxAnchors:
 		p = problem(http.StatusServiceUnavailable, "room_full", "the room has no place for another anchor",
 			"%d anchors are in it; wait till one leaves or raise the limit", s.cfg.MaxAnchors)
@@ -194,14 +214,14 @@ func (s *Server) giveBack(peer *session) {
 	if !peer.sends {
 		s.viewers--
 	}
-	peer.room.entering--
+	peer.anchor.entering--
 	peer.room.tidy(peer.anchor)
 	s.tidy(peer.room)
 }
 
 // open makes the peer's connection and answers its offer.
 func (s *Server) open(ctx context.Context, w *wire, peer *session, e entry, o offer) (string, error) {
-	pc, err := w.connect(peer.sends, e.near, &peer.nacks)
+	pc, err := w.connect(peer.sends, e.near, &peer.nacks, func() { s.end(peer, "flood") })
 	if err != nil {
 		return "", err
 	}
@@ -254,7 +274,7 @@ func (s *Server) commit(peer *session) error {
 	if old := a.session; peer.sends && old != nil {
 		s.remove(old, "replaced")
 	}
-	h.entering--
+	a.entering--
 	s.sessions[peer.id] = peer
 	if peer.sends {
 		a.session = peer
@@ -265,7 +285,6 @@ func (s *Server) commit(peer *session) error {
 		for _, k := range peer.sinks {
 			k.relay.add(k)
 		}
-		a.tellSubscribers()
 		h.bus.publish("viewers", "", audience{Viewers: len(h.persons)})
 	}
 	s.mu.Unlock()
@@ -284,12 +303,17 @@ func (s *Server) connected(peer *session) {
 		return
 	}
 	peer.connected = true
-	if peer.sends {
-		peer.anchor.came(time.Now())
+	told := false
+	if a := peer.anchor; peer.sends {
+		a.came(time.Now())
+	} else {
+		a.takers++
+		a.tellSubscribers()
+		told = a.session != nil && peer.room.bus.hears(a.session.id)
 	}
 	s.mu.Unlock()
 	for _, k := range peer.sinks {
-		k.connected()
+		k.connected(told)
 	}
 }
 

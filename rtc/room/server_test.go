@@ -80,7 +80,7 @@ func TestCandidates(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer w.mux.Close()
-		pc, err := w.connect(false, near, new(atomic.Uint64))
+		pc, err := w.connect(false, near, new(atomic.Uint64), func() {})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,6 +26,7 @@ type session struct {
 	sinks  []*sink // a viewer's
 	born   time.Time
 	over   chan struct{} // closed when it ends
+	inside bool          // the peer is part of this process
 
 	clock clock // an anchor's
 	nacks atomic.Uint64
@@ -36,6 +37,7 @@ type session struct {
 	offer offer      // the last one
 	text  string     // its SDP
 	etag  string
+	tried int // candidates that were trickled
 
 	// For the server's rounds only.
 	answers uint64    // ICE checks answered, as last seen
@@ -101,8 +103,16 @@ func (s *session) restart(ctx context.Context, ufrag, pwd string) (answer string
 	return s.negotiate(ctx)
 }
 
-// trickle takes candidates in.
+// maxTrickled bounds the candidates of one session: each is pinged from every address that the
+// server has, wherever it leads.
+const maxTrickled = 4 * maxCandidates
+
+// trickle takes candidates in. s.mu is held.
 func (s *session) trickle(f fragment) error {
+	if s.tried += len(f.candidates); s.tried > maxTrickled {
+		return problem(http.StatusUnprocessableEntity, "too_many_candidates", "there are too many candidates",
+			"a session takes %d", maxTrickled)
+	}
 	for _, c := range f.candidates {
 		mid := f.mid
 		// A candidate that cannot be used, such as a .local name, is no reason to refuse the rest.

@@ -91,12 +91,17 @@ func (k *sink) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	return codec, nil
 }
 
-// connected lets media flow.
-func (k *sink) connected() {
+// connected lets media flow. told says that the anchor was told of a new subscriber, for whom it
+// makes a key frame by itself.
+func (k *sink) connected(told bool) {
 	k.mu.Lock()
 	k.ready = true
 	k.mu.Unlock()
-	if k.relay.video {
+	switch {
+	case !k.relay.video:
+	case told:
+		k.relay.expectKey(time.Now())
+	default:
 		k.relay.needKey(time.Now())
 	}
 }
@@ -233,6 +238,14 @@ func (k *sink) again(src *source, p *packet) bool {
 	return k.emit(p)
 }
 
+// may says whether packets may be sent again still: whoever asks for all that there is shall not
+// keep the ring from those who send.
+func (k *sink) may() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.budget > 0
+}
+
 // refill gives back what the time since the last call is worth of resending.
 func (k *sink) refill(now time.Time) {
 	k.mu.Lock()
@@ -284,11 +297,13 @@ func (k *sink) listen(sender *webrtc.RTPSender) {
 				if p.MediaSSRC != k.ssrc {
 					continue
 				}
-				k.refill(time.Now())
+				if k.refill(time.Now()); !k.may() {
+					continue
+				}
 				for _, pair := range p.Nacks {
 					pair.Range(func(seq uint16) bool {
 						k.relay.resend(k, seq, scratch)
-						return true
+						return k.may()
 					})
 				}
 			}

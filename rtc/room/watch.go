@@ -42,7 +42,7 @@ func (s *Server) watch(room, id, after string) (*watch, error) {
 	if !resumed {
 		w.first = []event{made("snapshot", h.snapshot())}
 		if peer != nil && peer.sends {
-			w.first = append(w.first, made("subscribers", subscribers{User: peer.user, Count: peer.anchor.viewers}))
+			w.first = append(w.first, made("subscribers", subscribers{User: peer.user, Count: peer.anchor.takers}))
 		}
 		for i := range w.first {
 			w.first[i].n = h.bus.newest()
@@ -127,7 +127,7 @@ func (s *Server) State(room string) State {
 		if !a.present {
 			continue
 		}
-		one := Stats{AnchorState: a.state(), Viewers: a.viewers, AudioAge: since(now, a.audio), VideoAge: since(now, a.video)}
+		one := Stats{AnchorState: a.state(), Viewers: a.takers, AudioAge: since(now, a.audio), VideoAge: since(now, a.video)}
 		if a.session != nil {
 			one.Nacks = a.session.nacks.Load()
 		}
@@ -144,9 +144,9 @@ func (s *Server) State(room string) State {
 }
 
 func since(now time.Time, r *relay) int {
-	at := r.heard.Load()
-	if at == 0 {
+	at := r.last()
+	if at.IsZero() {
 		return -1
 	}
-	return int(now.Sub(time.Unix(0, at)).Milliseconds())
+	return int(now.Sub(at).Milliseconds())
 }
