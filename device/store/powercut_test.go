@@ -202,12 +202,13 @@ func faulty(t *testing.T, disk *powercut.Disk, what string) {
 		}
 		return s, found.Storing
 	}
-	s, storing := open(disk)
+	s, _ := open(disk)
 	have := map[string]string{}
 	var maybe []map[string]string // got an error since
 	for i, step := range script(false) {
 		if step.reopen {
 			_ = s.Close() // with a faulty disk it says so; what was saved is safe
+			var storing bool
 			s, storing = open(disk)
 			// A start on a disk that cannot be had knows less than the files.
 			if got := s.Load(); oneOf(got, append(maybe, have)...) {
@@ -237,7 +238,8 @@ func faulty(t *testing.T, disk *powercut.Disk, what string) {
 	}
 	_ = s.Close()
 	healed := newDisk(t)
-	if s, storing = open(healed); !storing {
+	s, storing := open(healed)
+	if !storing {
 		t.Fatalf("%s: healed, and yet it does not store", what)
 	}
 	if got := s.Load(); !oneOf(got, append(maybe, have)...) {
