@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,13 @@ func TestOneNumberIsOnePacket(t *testing.T) {
 	p.sendVideo(100, 0, keyFrame(2))
 	p.sendVideo(101, 3000, delta(3))
 	wait(t, "the next packet", func() bool { return len(v.packets(video)) >= 2 })
+	for seq := uint16(103); seq < 403; seq++ {
+		p.sendVideo(seq, 6000, delta(4))
+	}
+	p.sendVideo(102, 6000, delta(5)) // was asked for again
+	wait(t, "the packet that comes late", func() bool {
+		return slices.ContainsFunc(v.packets(video), func(one rtp.Packet) bool { return one.Payload[2] == 5 })
+	})
 	all := v.packets(video)
 	if all[1].SequenceNumber == all[0].SequenceNumber {
 		t.Error("a second packet with the number of the first was passed on")

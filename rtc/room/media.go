@@ -113,9 +113,9 @@ func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64, flood func()) (*
 	set.SetSRTPProtectionProfiles(rtc.Ciphers()...)
 	set.SetFireOnTrackBeforeFirstRTP(true) // so that an anchor that saves its encoder can be asked for a key frame
 	set.SetICEBindingRequestHandler((&roam{}).asked)
-	// Without a window, whoever is on the way could have old packets forwarded again, and an
-	// anchor could have two packets encrypted under one number (RFC 7714 section 8.1). Packets that
-	// were asked for again come late.
+	// The window keeps an anchor from having two packets encrypted under one number (RFC 7714
+	// section 8.1), and has to be wide: a packet that was asked for again comes hundreds of packets
+	// late, and pion's own is 64.
 	set.SetSRTPReplayProtectionWindow(2 * ringSize)
 	set.SetSRTCPReplayProtectionWindow(64)
 	unread := 64 << 10 // of a viewer: nobody reads it
