@@ -221,10 +221,10 @@ func TestStuck(t *testing.T) {
 func TestNotStuckBeforeItsTime(t *testing.T) {
 	d := newDriver()
 	c, _ := started(t, d, yuyv)
-	c.limit = 80 * time.Millisecond
+	c.limit = 500 * time.Millisecond // far from the frames' interval: the machine may be busy
 	c.arm(c.last)
 	for range 4 {
-		time.AfterFunc(50*time.Millisecond, func() { d.deliver(t, nil) })
+		time.AfterFunc(150*time.Millisecond, func() { d.deliver(t, nil) })
 		next(t, c).Release()
 	}
 }
