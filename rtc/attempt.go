@@ -26,6 +26,7 @@ type attempt struct {
 
 	subscribers int  // -1: the room does not say
 	stream      bool // the room has an event stream
+	mute        bool // ICE was restarted because no RTCP came
 	parting     bool // the other side said goodbye, and may still say why
 }
 

@@ -20,6 +20,9 @@ import (
 const (
 	reportEvery = time.Second
 	resendGap   = 20 * time.Millisecond // a packet is not sent again sooner than this nor than a round trip
+	longestGap  = time.Second           // whatever round trip the other side claims
+	resendEvery = time.Millisecond      // a packet, on average: a room that asks for all cannot make us a flood
+	resendBurst = 1024                  // packets at once
 	videoRing   = 1024                  // packets: 3.5 s at 2.5 Mbit/s, 1 s at 8 Mbit/s
 	audioRing   = 64
 )
@@ -69,6 +72,7 @@ type stream struct {
 	reports         []rtcp.Packet
 
 	again   sync.Mutex // of sending again
+	spent   allowance
 	header  rtp.Header
 	scratch [slotSize]byte
 }
@@ -265,7 +269,12 @@ func (st *stream) resend(seq uint16) {
 	f := &st.track.fb
 	st.again.Lock()
 	defer st.again.Unlock()
-	head, size, ok := st.ring.get(seq, media.Now(), max(resendGap, time.Duration(f.rtt.Load())), st.scratch[:])
+	now := media.Now()
+	if st.spent.full(now) {
+		f.missing.Add(1)
+		return
+	}
+	head, size, ok := st.ring.get(seq, now, min(max(resendGap, time.Duration(f.rtt.Load())), longestGap), st.scratch[:])
 	if !ok {
 		f.missing.Add(1)
 		return
@@ -273,6 +282,7 @@ func (st *stream) resend(seq uint16) {
 	if _, err := st.header.Unmarshal(st.scratch[:head]); err != nil {
 		return // cannot be: we wrote it
 	}
+	st.spent.take(now)
 	if n, err := st.next.Write(&st.header, st.scratch[head:size], nil); err == nil && n > 0 {
 		f.resent.Add(1)
 	}

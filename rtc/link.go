@@ -53,6 +53,10 @@ func OpenLink(c LinkConfig) (*Link, error) {
 	s.SetIncludeLoopbackCandidate(c.Loopback)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.SetICETimeouts(2*time.Second, 6*time.Second, 500*time.Millisecond)
+	// pion gives a way up after seven pings, 1.4 s: a network that comes back a moment later would
+	// not be seen by the attempt that waits for it.
+	s.SetICEMaxBindingRequests(uint16(connectWithin / (200 * time.Millisecond)))
+	s.SetSRTCPReplayProtectionWindow(64)
 	s.SetSRTPProtectionProfiles(Ciphers()...)
 	if c.Settings != nil {
 		c.Settings(&s)

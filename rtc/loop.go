@@ -43,6 +43,8 @@ type loop struct {
 
 	retry *time.Timer
 	news  *time.Timer
+	late  *time.Timer // a newcomer waits for a key picture
+	keyed time.Time   // when the last newcomer's was asked for
 	look  *time.Ticker
 
 	shown   [2]bool   // that a picture, a block of sound went by the present attempt
@@ -58,8 +60,9 @@ func newLoop(s *Session) *loop {
 			s.cfg.OnEvent(n)
 		}
 	}
-	l.retry, l.news = time.NewTimer(0), time.NewTimer(0)
+	l.retry, l.news, l.late = time.NewTimer(0), time.NewTimer(0), time.NewTimer(0)
 	l.retry.Stop()
+	l.late.Stop()
 	l.news.Stop()
 	return l
 }
@@ -80,6 +83,7 @@ func (l *loop) run(ctx context.Context) {
 	defer l.look.Stop()
 	defer l.retry.Stop()
 	defer l.news.Stop()
+	defer l.late.Stop()
 	l.s.mu.Lock()
 	if l.s.status.Wanted && !slices.Contains(l.s.asked, evExit) { // of an earlier Run
 		l.s.asked = append([]kind{evEnter}, l.s.asked...)
@@ -97,6 +101,8 @@ func (l *loop) run(ctx context.Context) {
 			l.step(note{event: event{kind: evTick}}, "it is time")
 		case <-l.news.C:
 			l.tellDue()
+		case <-l.late.C:
+			l.newcomer(time.Now())
 		case <-l.look.C:
 			l.judge()
 		}
@@ -200,7 +206,7 @@ func (l *loop) says(n int, e Event) {
 		more := e.Count > a.subscribers
 		a.subscribers = e.Count
 		if more && e.Count > 0 {
-			l.s.sink.WantKey(media.KeyNow) // somebody waits in front of a black picture
+			l.newcomer(time.Now())
 		}
 		l.demand()
 		l.publish(time.Now(), l.m.state)
@@ -221,6 +227,7 @@ func (l *loop) says(n int, e Event) {
 
 var (
 	errLost = errors.New("nothing is heard from the room any more")
+	errMute = fmt.Errorf("the room answers pings and has said nothing of our media for %v", muteAfter)
 	errDeaf = fmt.Errorf("the room reports that no packet arrived for %v", deafAfter)
 )
 
@@ -231,7 +238,7 @@ var whys = map[kind]string{evAnswered: "the room answered", evUp: "connected", e
 // step is the only place where the state changes.
 func (l *loop) step(n note, why string) {
 	if why == "" {
-		if why = whys[n.kind]; n.err != nil && n.kind != evQuiet {
+		if why = whys[n.kind]; n.err != nil && (n.kind != evQuiet || errors.Is(n.err, errMute)) {
 			why = n.err.Error()
 		}
 	}
@@ -324,6 +331,17 @@ func (l *loop) do(e effect) {
 	}
 }
 
+// newcomer asks for a key picture for somebody who waits in front of a black one: at once, but
+// not for each of a crowd.
+func (l *loop) newcomer(now time.Time) {
+	if wait := keyGap - now.Sub(l.keyed); wait > 0 {
+		l.late.Reset(wait)
+		return
+	}
+	l.keyed = now
+	l.s.sink.WantKey(media.KeyNow)
+}
+
 // judge looks once a second whether media arrives on the other side, and what is lost.
 func (l *loop) judge() {
 	a := l.attempts[l.m.cur]
@@ -336,8 +354,16 @@ func (l *loop) judge() {
 		l.busy = 0
 	}
 	l.packets = more
-	if l.busy > int(deafAfter/lookEvery) && unheard(video, audio, media.Now()) {
+	now := media.Now()
+	switch {
+	case l.busy > int(deafAfter/lookEvery) && unheard(video, audio, now):
 		l.hear(note{event: event{kind: evDown, n: l.m.cur}, err: errDeaf})
+		return
+	case !muted(video, audio, now):
+		a.mute = false
+	case l.busy > int(muteAfter/lookEvery) && !a.mute:
+		a.mute = true // once: a room may have its reasons
+		l.hear(note{event: event{kind: evQuiet, n: l.m.cur}, err: errMute})
 		return
 	}
 	l.demand()
@@ -348,6 +374,13 @@ func (l *loop) judge() {
 func unheard(video, audio Sending, now media.Time) bool {
 	heard, arrived := max(video.Heard, audio.Heard), max(video.Arrived, audio.Arrived)
 	return arrived != 0 && now.Sub(heard) < deafAfter/2 && now.Sub(arrived) > deafAfter
+}
+
+// muted tells whether the other side spoke about what we send and stopped, though it is
+// pinged and answers. Its RTCP goes astray then: to an address that we had.
+func muted(video, audio Sending, now media.Time) bool {
+	heard := max(video.Heard, audio.Heard)
+	return heard != 0 && now.Sub(heard) > muteAfter
 }
 
 // demand says upstream what the room wants.

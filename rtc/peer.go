@@ -70,6 +70,10 @@ func openPeer(c Config, video, audio *Track, servers []ICEServer, say func(kind)
 		Settings: func(s *webrtc.SettingEngine) {
 			// A longer time to the end: what was lost for half a minute comes back by itself.
 			s.SetICETimeouts(quietAfter, failedAfter, pingEvery)
+			BoundStreams(s, 64<<10, func() {
+				c.Log.Warn("the room floods this connection with streams: it is left")
+				say(evDown)
+			})
 			if c.Policy == RelayOnly {
 				s.SetRelayAcceptanceMinWait(100 * time.Millisecond)
 			}

@@ -60,3 +60,13 @@ func (r *ring) get(seq uint16, now media.Time, gap time.Duration, b []byte) (hea
 	copy(b, r.buf[i*slotSize:][:s.size])
 	return int(s.head), int(s.size), true
 }
+
+// allowance bounds how often something is done: resendBurst times at once, and every resendEvery
+// in the long run.
+type allowance struct{ paid media.Time }
+
+// full says whether it was done too often.
+func (p *allowance) full(now media.Time) bool { return p.paid.Sub(now) >= resendBurst*resendEvery }
+
+// take counts that it is done.
+func (p *allowance) take(now media.Time) { p.paid = max(p.paid, now).Add(resendEvery) }

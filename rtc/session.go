@@ -48,8 +48,10 @@ const (
 	restartWithin = 2 * time.Second // of an ICE restart, with asking whether the room is there
 	restartGrace  = 1500 * time.Millisecond
 	hangupWithin  = 3 * time.Second
-	deafAfter     = 8 * time.Second // packets go out, and the other side reports that none arrive
+	deafAfter     = 8 * time.Second  // packets go out, and the other side reports that none arrive
+	muteAfter     = 16 * time.Second // packets go out, and the other side, which reported, says nothing of them: three times RFC 3550's 5 s
 	lookEvery     = time.Second
+	keyGap        = 300 * time.Millisecond // between key pictures for newcomers
 	lastWords     = 300 * time.Millisecond // that a room may say after its goodbye
 	firstWithin   = 2 * time.Second        // the first frames go out even if nobody subscribes
 	videoQueue    = 32                     // access units: a second, so that a key picture is never far

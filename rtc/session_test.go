@@ -187,14 +187,17 @@ func TestUnheard(t *testing.T) {
 		video, audio Sending
 		want         bool
 	}{
-		"no report ever":          {Sending{}, Sending{}, false},
-		"all is well":             {Sending{Heard: 99 * s, Arrived: 99 * s}, Sending{Heard: 99 * s, Arrived: 98 * s}, false},
-		"reports that say no":     {Sending{Heard: 99 * s, Arrived: 80 * s}, Sending{Heard: 98 * s, Arrived: 81 * s}, true},
-		"sound arrives":           {Sending{Heard: 99 * s, Arrived: 80 * s}, Sending{Heard: 98 * s, Arrived: 97 * s}, false},
-		"silence is ICE's matter": {Sending{Heard: 80 * s, Arrived: 80 * s}, Sending{}, false},
+		"no report ever":            {Sending{}, Sending{}, false},
+		"all is well":               {Sending{Heard: 99 * s, Arrived: 99 * s}, Sending{Heard: 99 * s, Arrived: 98 * s}, false},
+		"reports that say no":       {Sending{Heard: 99 * s, Arrived: 80 * s}, Sending{Heard: 98 * s, Arrived: 81 * s}, true},
+		"sound arrives":             {Sending{Heard: 99 * s, Arrived: 80 * s}, Sending{Heard: 98 * s, Arrived: 97 * s}, false},
+		"silence is another matter": {Sending{Heard: 80 * s, Arrived: 80 * s}, Sending{}, false},
 	} {
 		if got := unheard(c.video, c.audio, 100*s); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+		if got := muted(c.video, c.audio, 100*s); got != (name == "silence is another matter") {
+			t.Errorf("%s: muted is %v", name, got)
 		}
 	}
 }

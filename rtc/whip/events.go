@@ -93,6 +93,7 @@ func (c *call) read(ctx context.Context, u *url.URL, last *string) (gone bool, e
 	case kind != "text/event-stream":
 		return true, fmt.Errorf("it is no event stream but %s", clean(kind))
 	}
+	var p pace
 	return false, readStream(res.Body, func() { quiet.Reset(c.s.cfg.QuietTimeout) }, func(m message) bool {
 		if m.hasID {
 			*last = m.id
@@ -101,6 +102,15 @@ func (c *call) read(ctx context.Context, u *url.URL, last *string) (gone bool, e
 		if !ok {
 			return true
 		}
+		if d := p.next(time.Now()); d > 0 {
+			t := time.NewTimer(d)
+			defer t.Stop()
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return false
+			}
+		}
 		select {
 		case c.events <- e:
 			return true
@@ -108,6 +118,24 @@ func (c *call) read(ctx context.Context, u *url.URL, last *string) (gone bool, e
 			return false
 		}
 	})
+}
+
+// pace slows a room down that says more than anybody can read: each event is logged and told on.
+type pace struct{ paid time.Time }
+
+// What a room may say: so many events at once, and one each eventEvery in the long run.
+const (
+	eventBurst = 200
+	eventEvery = 50 * time.Millisecond
+)
+
+// next gives how long the next event has to wait.
+func (p *pace) next(now time.Time) time.Duration {
+	if p.paid.Before(now) {
+		p.paid = now
+	}
+	p.paid = p.paid.Add(eventEvery)
+	return p.paid.Sub(now) - eventBurst*eventEvery
 }
 
 // message is one Server-Sent Event (https://html.spec.whatwg.org/multipage/server-sent-events.html).

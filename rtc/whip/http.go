@@ -102,7 +102,9 @@ func (s *Signaller) do(ctx context.Context, r request) (*response, error) {
 			}
 			return nil, plain(err)
 		}
-		if r.token != "" { // a server that repeats it must not get it into our log
+		// A server that repeats the token must not get it into our log. An SDP answer may have a
+		// short one in it by chance.
+		if r.token != "" && res.StatusCode >= 300 {
 			body = bytes.ReplaceAll(body, []byte(r.token), []byte("***"))
 		}
 		return &response{res.StatusCode, res.Header, r.url, r.token != "" && !s.mayHaveToken(r.url), body}, nil

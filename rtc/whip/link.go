@@ -3,6 +3,8 @@ package whip
 import (
 	"strings"
 
+	"github.com/pion/stun/v4"
+
 	"anchord/rtc"
 )
 
@@ -126,6 +128,9 @@ func iceServers(links []link) []rtc.ICEServer {
 		}
 		if turn && (l.params["username"] == "" || l.params["credential"] == "") {
 			continue // pion refuses the whole configuration for it
+		}
+		if _, err := stun.ParseURI(scheme + l.target[len(scheme):]); err != nil {
+			continue // pion would refuse this and every later connection for it
 		}
 		srv := rtc.ICEServer{URLs: []string{scheme + l.target[len(scheme):]}}
 		if turn {
