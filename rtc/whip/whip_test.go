@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -262,102 +261,6 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-func TestRedirects(t *testing.T) {
-	var log seen
-	other := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		log.add(r, fmt.Sprint(len(b) == len(testOffer)))
-		accept(w, "/s/1")
-	})
-	// The same machine under another name is another host.
-	elsewhere := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		b, _ := io.ReadAll(r.Body)
-		log.add(r, fmt.Sprint(len(b) == len(testOffer)))
-		switch r.URL.Path {
-		case "/a":
-			http.Redirect(w, r, "/b", http.StatusTemporaryRedirect)
-		case "/b":
-			w.Header().Set("Location", elsewhere+"/c")
-			w.WriteHeader(http.StatusPermanentRedirect)
-		case "/loop":
-			http.Redirect(w, r, "/loop", http.StatusTemporaryRedirect)
-		default:
-			http.Redirect(w, r, r.URL.Path+"x", http.StatusTemporaryRedirect)
-		}
-	})
-	token := func(context.Context) (string, error) { return "T", nil }
-	s := newTest(t, Config{URL: srv.URL + "/a", Token: token})
-	c, err := s.Publish(t.Context(), testOffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Hangup(t.Context()); err != nil {
-		t.Error(err)
-	}
-	want := "POST /a Bearer T  true\nPOST /b Bearer T  true\nPOST /c   true\nDELETE /s/1   false"
-	if got := strings.Join(log.all(), "\n"); got != want {
-		t.Errorf("requests:\n%s\nwant\n%s", got, want)
-	}
-	for path, want := range map[string]string{"/loop": "in a circle", "/many": "more than 5 times"} {
-		s := newTest(t, Config{URL: srv.URL + path})
-		if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-}
-
-func TestNoWayFromHTTPSToHTTPNorInwards(t *testing.T) {
-	base, err := url.Parse("https://room.example/whip")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for in, want := range map[string]string{
-		"http://room.example/s":   "it leads from https to http",
-		"javascript:alert(1)":     "its scheme",
-		"//host/s":                "https://host/s",
-		"/s?x=1#frag":             "https://room.example/s?x=1",
-		"s":                       "https://room.example/s",
-		"https://":                "it names no host",
-		"":                        "there is no Location",
-		"https://a:b@c/":          "user or password",
-		"\x7f":                    "no URL",
-		strings.Repeat("x", 5000): "too long",
-	} {
-		u, err := locate(base, in)
-		got := ""
-		if err != nil {
-			got = err.Error()
-		} else {
-			got = u.String()
-		}
-		if !strings.Contains(got, want) {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
-	}
-	var w walls
-	w.trust(base)
-	for _, c := range []struct {
-		host, at string
-		ok       bool
-	}{
-		{"room.example:443", "8.8.8.8:443", true},
-		{"evil.example:80", "127.0.0.1:80", false},
-		{"evil.example:80", "[::1]:80", false},
-		{"evil.example:80", "[::ffff:127.0.0.1]:80", false},
-		{"evil.example:80", "169.254.169.254:80", false},
-		{"evil.example:80", "10.1.2.3:80", false},
-		{"other.example:80", "9.9.9.9:80", true},
-		{"room.example:443", "192.168.1.2:443", true}, // the operator's own word
-		{"other.example:80", "10.1.2.3:80", true},     // no further inside than that
-		{"other.example:80", "127.0.0.1:80", false},
-	} {
-		if err := w.control(c.host)("tcp", c.at, nil); (err == nil) != c.ok {
-			t.Errorf("%s at %s: %v", c.host, c.at, err)
-		}
-	}
-}
-
 func TestAddresses(t *testing.T) {
 	for u, want := range map[string]string{
 		"http://h/whip": "", "https://[::1]:8/x?y=1": "",
@@ -393,46 +296,6 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-func TestPatchRefusals(t *testing.T) {
-	for name, c := range map[string]struct {
-		status           int
-		body             string
-		trickle, restart error // nil: another error than the two
-	}{
-		"405":      {405, "", rtc.ErrNoTrickle, rtc.ErrNoRestart},
-		"501":      {501, "", rtc.ErrNoTrickle, rtc.ErrNoRestart},
-		"404":      {404, "", nil, rtc.ErrNoRestart},
-		"412":      {412, "", nil, rtc.ErrNoRestart},
-		"503":      {503, "", nil, nil},
-		"nonsense": {200, "hello", errDone, rtc.ErrNoRestart},
-		"old":      {200, "a=ice-ufrag:sfrg\r\na=ice-pwd:spwdspwdspwdspwdspwdsp\r\n", errDone, rtc.ErrNoRestart},
-		"injected": {200, "a=ice-ufrag:x y\r\na=ice-pwd:spwdspwdspwdspwdspwdsp\r\n", errDone, rtc.ErrNoRestart},
-		"204":      {204, "", errDone, rtc.ErrNoRestart},
-	} {
-		t.Run(name, func(t *testing.T) {
-			srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodPatch {
-					w.WriteHeader(c.status)
-					_, _ = io.WriteString(w, c.body)
-					return
-				}
-				if r.Method == http.MethodPost {
-					accept(w, "/s")
-				}
-			})
-			call, err := newTest(t, Config{URL: srv.URL}).Publish(t.Context(), testOffer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = call.Hangup(t.Context()) }()
-			err = call.Trickle(t.Context(), nil, true)
-			judge(t, "trickle", err, c.trickle, rtc.ErrNoTrickle)
-			_, err = call.Restart(t.Context(), testOffer)
-			judge(t, "restart", err, c.restart, rtc.ErrNoRestart)
-		})
-	}
-}
-
 var errDone = errors.New("it is done")
 
 func judge(t *testing.T, what string, err, want, cannot error) {
@@ -440,105 +303,6 @@ func judge(t *testing.T, what string, err, want, cannot error) {
 	switch {
 	case want == errDone && err != nil, want == nil && (err == nil || errors.Is(err, cannot)), want == cannot && !errors.Is(err, cannot):
 		t.Errorf("%s: %v, want %v", what, err, want)
-	}
-}
-
-func TestHangupIsBoundedAndTriedTwice(t *testing.T) {
-	var log seen
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodDelete {
-			log.add(r, "")
-			<-r.Context().Done()
-			return
-		}
-		accept(w, "/s")
-	})
-	s := newTest(t, Config{URL: srv.URL, HangupTimeout: 50 * time.Millisecond})
-	c, err := s.Publish(t.Context(), testOffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begun := time.Now()
-	if err := c.Hangup(t.Context()); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
-		t.Error(err)
-	}
-	if d := time.Since(begun); d > 2*time.Second {
-		t.Errorf("took %v", d)
-	}
-	if n := len(log.all()); n != 2 {
-		t.Errorf("%d tries", n)
-	}
-}
-
-func TestEventStream(t *testing.T) {
-	var log seen
-	n := 0
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			w.Header().Set("Link", `</events?id=1>; rel="`+eventRelation+`"; events="join,kick"`)
-			accept(w, "/s")
-			return
-		}
-		if r.Method != http.MethodGet {
-			return
-		}
-		log.add(r, r.Header.Get("Last-Event-ID"))
-		w.Header().Set("Content-Type", "text/event-stream")
-		n++
-		switch n {
-		case 1:
-			_, _ = io.WriteString(w, ": hi\n\nid: e-1\nevent: subscribers\ndata: {\"user\":\"me\",\"count\":2}\n\nevent: speaking\ndata: {}\n\nevent: join\ndata: {\"user\":\"bob\"}\n\n")
-		case 2:
-			_, _ = io.WriteString(w, "event: leave\r\ndata: {\"user\":\"bob\",\r\ndata: \"reason\":\"timeout\"}\r\n\r\nid: e-2\revent: kick\rdata: {\"reason\":\"bye\\u001b[2J\"}\r\r")
-		default:
-			w.WriteHeader(http.StatusNoContent)
-		}
-	})
-	c, err := newTest(t, Config{URL: srv.URL, Token: func(context.Context) (string, error) { return "T", nil }}).Publish(t.Context(), testOffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []rtc.Event
-	for e := range c.Events() {
-		got = append(got, e)
-	}
-	want := []rtc.Event{{Kind: rtc.Subscribers, User: "me", Count: 2}, {Kind: rtc.Joined, User: "bob"},
-		{Kind: rtc.Left, User: "bob", Reason: "timeout"}, {Kind: rtc.Kicked, Reason: "bye [2J"}}
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("events %+v", got)
-	}
-	if l := strings.Join(log.all(), "\n"); l != "GET /events Bearer T\nGET /events Bearer T  e-1\nGET /events Bearer T  e-2" {
-		t.Errorf("requests\n%s", l)
-	}
-	if err := c.Hangup(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestEventStreamEndsWithHangupAndWhenQuiet(t *testing.T) {
-	opened := make(chan struct{}, 10)
-	srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.Header().Set("Link", `<events>; rel=`+eventRelation)
-			accept(w, "/s")
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.(http.Flusher).Flush()
-		opened <- struct{}{}
-		<-r.Context().Done()
-	})
-	c, err := newTest(t, Config{URL: srv.URL, QuietTimeout: 50 * time.Millisecond}).Publish(t.Context(), testOffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-opened
-	<-opened // it was quiet for too long
-	if err := c.Hangup(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, open := <-c.Events(); open {
-		t.Error("an event after the end")
 	}
 }
 
