@@ -76,13 +76,14 @@ func (s *studio) end() error {
 	s.t.Helper()
 	c := s.ended
 	s.ended = nil
+	late := time.After(longest)
 	for {
 		select {
 		case err := <-c:
 			return err
 		case f := <-s.box.C(): // frames that are out keep the device open
 			f.Release()
-		case <-time.After(longest):
+		case <-late:
 			s.t.Error("Run does not end")
 			return nil
 		}
@@ -245,14 +246,14 @@ func TestCameraFallsBack(t *testing.T) {
 	}
 	s = open(t, real, test, c)
 	uses(s, other)
-	s.Changed() // nothing better: nothing happens
-	s.until("upright", upright).Release()
 	real.Unplug(other.ID)
 	if err := s.end(); !errors.Is(err, hal.ErrGone) {
 		t.Error(err)
 	}
 	s = open(t, real, test, c)
 	uses(s, fake.TestPicture)
+	s.Changed() // nothing better: nothing happens
+	s.until("upright", upright).Release()
 }
 
 func TestCameraSettingsWhileRunning(t *testing.T) {
