@@ -95,10 +95,8 @@ func resolve(ctx context.Context, names []string) ([]string, error) {
 	return out, nil
 }
 
-// connect makes a PeerConnection for an anchor or a viewer. near says that the peer is on this
-// machine: then the loopback address is a way to it as well. nacks counts what is asked for
-// again; flood is told when the peer makes more streams than any honest one.
-func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64, flood func()) (*webrtc.PeerConnection, error) {
+// connect makes a PeerConnection for an anchor or a viewer. nacks counts what is asked for again; flood is told when the peer makes more streams than any honest one.
+func (w *wire) connect(anchor bool, nacks *atomic.Uint64, flood func()) (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	registry := &interceptor.Registry{}
 	if err := register(media, registry, anchor, nacks); err != nil {
@@ -109,7 +107,8 @@ func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64, flood func()) (*
 	set.SetICEUDPMux(w.mux)
 	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	set.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
-	set.SetIncludeLoopbackCandidate(near || w.addr.IP.IsLoopback())
+	set.SetIncludeLoopbackCandidate(true)
+	set.SetIPFilter(label())
 	set.SetSRTPProtectionProfiles(rtc.Ciphers()...)
 	set.SetFireOnTrackBeforeFirstRTP(true) // so that an anchor that saves its encoder can be asked for a key frame
 	set.SetICEBindingRequestHandler((&roam{}).asked)
@@ -128,17 +127,6 @@ func (w *wire) connect(anchor, near bool, nacks *atomic.Uint64, flood func()) (*
 		set.SetICETimeouts(5*time.Second, leaveAfter, time.Second)
 	} else {
 		set.SetICETimeouts(5*time.Second, connectLimit, 2*time.Second)
-	}
-	if len(w.advertise) > 0 {
-		mode := webrtc.ICEAddressRewriteReplace
-		if near {
-			mode = webrtc.ICEAddressRewriteAppend
-		}
-		if err := set.SetICEAddressRewriteRules(webrtc.ICEAddressRewriteRule{
-			External: w.advertise, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: mode,
-		}); err != nil {
-			return nil, err
-		}
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(registry), webrtc.WithSettingEngine(set))
 	return api.NewPeerConnection(webrtc.Configuration{

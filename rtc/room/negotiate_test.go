@@ -23,11 +23,11 @@ func FuzzNegotiate(f *testing.F) {
 			return
 		}
 		var nacks atomic.Uint64
-		pc, err := w.connect(anchor, true, &nacks, func() {})
+		pc, err := w.connect(anchor, &nacks, func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &session{sends: anchor, pc: pc, over: make(chan struct{})}
+		s := &session{sends: anchor, pc: pc, wire: w, near: true, over: make(chan struct{})}
 		if _, err := s.accept(t.Context(), text, o); err == nil && s.etag == "" {
 			t.Error("an answer without a tag")
 		}

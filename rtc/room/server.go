@@ -221,11 +221,11 @@ func (s *Server) giveBack(peer *session) {
 
 // open makes the peer's connection and answers its offer.
 func (s *Server) open(ctx context.Context, w *wire, peer *session, e entry, o offer) (string, error) {
-	pc, err := w.connect(peer.sends, e.near, &peer.nacks, func() { s.end(peer, "flood") })
+	pc, err := w.connect(peer.sends, &peer.nacks, func() { s.end(peer, "flood") })
 	if err != nil {
 		return "", err
 	}
-	peer.pc = pc
+	peer.pc, peer.wire, peer.near = pc, w, e.near
 	if !peer.sends {
 		if err := peer.subscribe(o); err != nil {
 			return "", err

@@ -23,6 +23,8 @@ type session struct {
 	sends  bool   // an anchor's session
 	person string // whom a viewer's session counts for
 	pc     *webrtc.PeerConnection
+	wire   *wire
+	near   bool    // the peer is on this machine
 	sinks  []*sink // a viewer's
 	born   time.Time
 	over   chan struct{} // closed when it ends
@@ -89,7 +91,7 @@ func (s *session) negotiate(ctx context.Context) (string, error) {
 		return "", ctx.Err()
 	}
 	s.etag = `"` + rand.Text()[:12] + `"`
-	return s.pc.LocalDescription().SDP, nil
+	return s.wire.named(s.pc.LocalDescription().SDP, s.near), nil
 }
 
 // restart begins ICE anew under the peer's new credentials; the media goes on. It gives the
