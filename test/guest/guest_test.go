@@ -207,13 +207,13 @@ func TestUSBCamera(t *testing.T) {
 			defer v.Close()
 			begun := time.Now()
 			if format == "mjpeg" {
-				g.do("start_vusb -plug=false")
+				g.do("start_vusb -plug=false; vusb_cmd unplug") // answered when its pictures are painted
 				begun = time.Now()
 			}
 			g.do("vusb_cmd plug; wait_until 10 video_node")
 			first := g.after(t, v, begun, 30*time.Second)
 			t.Logf("%s: plugged → first picture decoded here: %v", format, first.Round(time.Millisecond))
-			if first > 5*time.Second {
+			if first > 10*time.Second { // about 4 s on an idle machine; an emulated one is slow when it is not
 				t.Errorf("first picture after %v", first)
 			}
 			g.steady(t, v, time.Minute)
