@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/pion/ice/v4"
 )
 
 // The one socket is one candidate for pion, for each family, and has many names for the peers.
@@ -13,19 +15,22 @@ import (
 // confirmed, and DTLS never begins. It also asks for the addresses only once, and a network that
 // comes up later would not be named.
 
-// label lets the first address of each family be a candidate. It is for one connection.
-func label() func(net.IP) bool {
-	var four, six net.IP
-	return func(ip net.IP) bool {
-		one := &six
-		if ip.To4() != nil {
-			one = &four
-		}
-		if *one == nil {
-			*one = ip
-		}
-		return one.Equal(ip)
+// oneDoor is the mux as pion's agents see it. A filter of addresses would not do: pion asks no
+// filter about a mux's addresses (ice/v4 4.4.8, gatherCandidatesLocalUDPMux).
+type oneDoor struct{ *ice.UDPMuxDefault }
+
+// GetListenAddresses gives one address for each family that the socket takes. Where the socket
+// listens on all addresses it is a label only: peers are told those of addresses.
+func (d oneDoor) GetListenAddresses() []net.Addr {
+	at, ok := d.LocalAddr().(*net.UDPAddr)
+	if !ok || !at.IP.IsUnspecified() {
+		return []net.Addr{d.LocalAddr()}
 	}
+	doors := []net.Addr{&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: at.Port}}
+	if at.IP.To4() == nil {
+		doors = append(doors, &net.UDPAddr{IP: net.IPv6loopback, Port: at.Port})
+	}
+	return doors
 }
 
 // named puts the server's addresses into an answer, each in the place of its family's label.

@@ -95,7 +95,8 @@ func resolve(ctx context.Context, names []string) ([]string, error) {
 	return out, nil
 }
 
-// connect makes a PeerConnection for an anchor or a viewer. nacks counts what is asked for again; flood is told when the peer makes more streams than any honest one.
+// connect makes a PeerConnection for an anchor or a viewer. nacks counts what is asked for again;
+// flood is told when the peer makes more streams than any honest one.
 func (w *wire) connect(anchor bool, nacks *atomic.Uint64, flood func()) (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	registry := &interceptor.Registry{}
@@ -104,11 +105,10 @@ func (w *wire) connect(anchor bool, nacks *atomic.Uint64, flood func()) (*webrtc
 	}
 	var set webrtc.SettingEngine
 	set.LoggerFactory = w.log
-	set.SetICEUDPMux(w.mux)
+	set.SetICEUDPMux(oneDoor{w.mux})
 	set.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	set.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	set.SetIncludeLoopbackCandidate(true)
-	set.SetIPFilter(label())
 	set.SetSRTPProtectionProfiles(rtc.Ciphers()...)
 	set.SetFireOnTrackBeforeFirstRTP(true) // so that an anchor that saves its encoder can be asked for a key frame
 	set.SetICEBindingRequestHandler((&roam{}).asked)
