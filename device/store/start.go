@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"anchord/internal/run"
 )
 
 // start takes the lock, reads the three files, believes the newest good one and brings the
@@ -69,11 +71,9 @@ func (s *Store) openDatabase(ctx context.Context, found *Found) (*database, cont
 		return nil, none, err
 	}
 	if s.lock == nil {
-		l, err := s.fs.Lock(s.path + ".lock")
-		if err != nil {
+		if err := s.takeLock(ctx); err != nil {
 			return nil, none, err
 		}
-		s.lock = l
 	}
 	there, err := s.exists(s.path)
 	if err != nil {
@@ -109,6 +109,29 @@ func (s *Store) openDatabase(ctx context.Context, found *Found) (*database, cont
 	s.log.Error("the database is damaged and was put aside", "cause", why, "kept", to)
 	found.add(CodeCorrupt, "look at what is set (config export); if it happens again the storage is failing: replace it", "%s: %v; kept as %s", s.path, why, to)
 	return nil, none, nil
+}
+
+// lockPatience is how long whoever has the lock may take to end.
+const lockPatience = time.Second
+
+// takeLock takes the lock, and waits a little for one that is about to be given back: by an
+// anchord that was killed a moment ago, or by a child between its fork and its exec, which has
+// all files of its parent (flock(2)).
+func (s *Store) takeLock(ctx context.Context) error {
+	begun := time.Now()
+	for try := 1; ; try++ {
+		l, err := s.fs.Lock(s.path + ".lock")
+		if err == nil {
+			s.lock = l
+			return nil
+		}
+		if !errors.Is(err, ErrLocked) || time.Since(begun) > lockPatience {
+			return err
+		}
+		if werr := (run.Backoff{Base: 10 * time.Millisecond, Max: 100 * time.Millisecond}).Wait(ctx, try, nil); werr != nil {
+			return err
+		}
+	}
 }
 
 func (s *Store) tryDatabase(ctx context.Context) (*database, contents, int, error) {

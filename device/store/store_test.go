@@ -207,6 +207,21 @@ func TestTwo(t *testing.T) {
 	mustClose(t, s)
 }
 
+// TestPredecessor: a lock that is given back in a moment is waited for; a child that is between
+// its fork and its exec has it too.
+func TestPredecessor(t *testing.T) {
+	dir, values := set(t)
+	lock, err := store.OS{}.Lock(pathIn(dir) + ".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := time.AfterFunc(200*time.Millisecond, func() { _ = lock.Close() })
+	defer back.Stop()
+	s, _ := mustOpen(t, nil, dir)
+	wantValues(t, s, values)
+	mustClose(t, s)
+}
+
 // TestOtherProgram: another program that has the database open is waited for, then named.
 func TestOtherProgram(t *testing.T) {
 	dir, _ := set(t)
