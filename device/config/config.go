@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,9 +103,11 @@ type Store struct {
 	Path string `toml:"path"`
 }
 
-// Log says how much is logged.
+// Log says how much is logged, and where besides stderr.
 type Log struct {
 	Level string `toml:"level"`
+	File  string `toml:"file"`
+	MaxMB int    `toml:"max_mb"`
 }
 
 // Default gives the values that hold when the file says nothing. Where TRTC has a
@@ -119,7 +122,7 @@ func Default() Config {
 		Encoder: Encoder{Order: []string{"openh264"}},
 		Control: Control{Socket: "/run/anchord/control.sock", HTTP: HTTP{TokenFile: ""}},
 		Rooms:   Rooms{UDP: "127.0.0.1:0", Advertise: []string{}, Viewers: 50},
-		Log:     Log{Level: "info"},
+		Log:     Log{Level: "info", MaxMB: 10},
 	}
 }
 
@@ -274,6 +277,10 @@ func (c *Config) Validate() []Fault {
 	}
 	within("rooms.viewers", c.Rooms.Viewers, 1, 1000, "")
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	if f := c.Log.File; f != "" && (!filepath.IsAbs(f) || filepath.Clean(f) != f || f == "/") {
+		bad("log.file", f, "allowed: a file's whole path, for instance /var/log/anchord/anchord.log; empty: no file")
+	}
+	within("log.max_mb", c.Log.MaxMB, 1, 1000, " MB")
 	return f
 }
 

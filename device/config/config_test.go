@@ -83,6 +83,10 @@ f:2:1: ice.servers: "turn:h:1": allowed: *
 f:2:1: ice.servers: "stun:": allowed: *
 f:2:1: ice.servers: "stun:a:99999": allowed: *`},
 		{"[room]\nid = \"1\"\nuser = \"u\"\nauto_enter = true\n", "\nf: room.url: \"embedded:\": the room is in this daemon: *"},
+		{"[log]\nfile = \"anchord.log\"\nmax_mb = 0\n", `
+f:2:1: log.file: "anchord.log": allowed: a file's whole path, *
+f:3:1: log.max_mb: "0": allowed: 1 to 1000 MB`},
+		{"[log]\nfile = \"/var/log/\"\n", "\nf:2:1: log.file: \"/var/log/\": allowed: a file's whole path, *"},
 		{"[room]\nurl = \"whip+http://:80/x\"\n", "\nf:2:1: room.url: *: no host*"},
 		{"[room]\nurl = \"whip+http://h:99999/x\"\n", "\nf:2:1: room.url: *: no host, or not a port*"},
 		{"[room]\nurl = \"whip+http://h/x#y\"\n", "\nf:2:1: room.url: *: nothing may follow a #*"},
