@@ -131,7 +131,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 			if err != nil {
 				return err
 			}
-			h := control.HTTP{Table: table, Token: token, Snapshot: func(r *http.Request) ([]byte, error) {
+			h := control.HTTP{Table: table, Auth: control.FirstOnly(token), Snapshot: func(r *http.Request) ([]byte, error) {
 				b, _, err := d.snapshot(r.Context(), 85)
 				return b, err
 			}}

@@ -60,13 +60,13 @@ func change(p Parts, edit func(*device.Wanted, Args) error) call {
 
 func general(p Parts, t *Table) Table {
 	return Table{
-		{Name: "version", Help: "Version of the daemon.", Run: show(func() Fields { return Fields{{"version", p.Version}} })},
-		{Name: "status", Help: "How the box stands, at a glance.", Run: show(p.Status)},
-		{Name: "stats", Help: "Counters, and latencies by stage in milliseconds.", Run: show(p.Stats)},
-		{Name: "help", Help: "The commands, or one of them.", Example: "help room enter",
+		{Name: "version", Help: "Version of the daemon.", Level: Read, Run: show(func() Fields { return Fields{{"version", p.Version}} })},
+		{Name: "status", Help: "How the box stands, at a glance.", Level: Read, Run: show(p.Status)},
+		{Name: "stats", Help: "Counters, and latencies by stage in milliseconds.", Level: Read, Run: show(p.Stats)},
+		{Name: "help", Help: "The commands, or one of them.", Level: Read, Example: "help room enter",
 			Args: []Arg{{Name: "command", Kind: "word", Optional: true, Rest: true, Help: "a command, or the first word of several"}},
 			Run:  func(_ context.Context, a Args) (Fields, error) { return t.help(a.Word("command")) }},
-		{Name: "snapshot", Help: "Take the next picture. The file itself comes as base64 with data=on; anchorctl snapshot -o FILE writes it.",
+		{Name: "snapshot", Help: "Take the next picture. The file itself comes as base64 with data=on; anchorctl snapshot -o FILE writes it.", Level: Operate,
 			Args: []Arg{{Name: "quality", Kind: "int", Min: 1, Max: 100, Optional: true, Help: "of the JPEG; 85"},
 				{Name: "data", Kind: "bool", Optional: true, Help: "with the file"}},
 			Run: func(ctx context.Context, a Args) (Fields, error) {
@@ -84,13 +84,13 @@ func general(p Parts, t *Table) Table {
 				}
 				return f, nil
 			}},
-		{Name: "log level", Help: "How much is logged, from now until the next start.", Writes: true, Example: "log level debug",
+		{Name: "log level", Help: "How much is logged, from now until the next start.", Level: Operate, Example: "log level debug",
 			Args: []Arg{{Name: "level", Kind: "word", Of: []string{"debug", "info", "warn", "error"}, Optional: true}},
 			Run: func(_ context.Context, a Args) (Fields, error) {
 				old := p.LogLevel(a.Word("level"))
 				return Fields{{"level", p.LogLevel("")}, {"was", old}}, nil
 			}},
-		{Name: "log tail", Help: "The newest lines of the log.",
+		{Name: "log tail", Help: "The newest lines of the log.", Level: Operate,
 			Args: []Arg{{Name: "lines", Kind: "int", Min: 1, Max: 200, Optional: true, Help: "20"}},
 			Run: func(_ context.Context, a Args) (Fields, error) {
 				n := 20
@@ -128,7 +128,7 @@ func (t Table) help(name string) (Fields, error) {
 
 func room(p Parts) Table {
 	return Table{
-		{Name: "room enter", Help: "Be in a room, from now on: the box comes back by itself after every fault.", Writes: true, Example: "room enter id=101 user=cart-7",
+		{Name: "room enter", Help: "Be in a room, from now on: the box comes back by itself after every fault.", Level: Operate, Example: "room enter id=101 user=cart-7",
 			Args: []Arg{{Name: "id", Kind: "word", Optional: true, Help: "the room: 1 to 4294967294, or up to 64 characters; the last one if not given"},
 				{Name: "user", Kind: "word", Optional: true, Help: "this box's name in it: letters, digits, _ and -; the last one if not given"}},
 			Run: change(p, func(w *device.Wanted, a Args) error {
@@ -144,9 +144,9 @@ func room(p Parts) Table {
 				}
 				return nil
 			})},
-		{Name: "room exit", Help: "Be in no room.", Writes: true,
+		{Name: "room exit", Help: "Be in no room.", Level: Operate,
 			Run: change(p, func(w *device.Wanted, _ Args) error { w.Room.In = false; return nil })},
-		{Name: "room show", Help: "How the room stands.", Run: show(p.Room)},
+		{Name: "room show", Help: "How the room stands.", Level: Read, Run: show(p.Room)},
 	}
 }
 
@@ -167,16 +167,16 @@ func devices(list func(context.Context) ([]hal.Device, error), key string) call 
 
 func camera(p Parts) Table {
 	return Table{
-		{Name: "camera list", Help: "The cameras that are plugged in.", Run: devices(p.Cameras, "camera")},
-		{Name: "camera show", Help: "The camera in use.", Run: show(p.Camera)},
-		{Name: "camera select", Help: "Use this camera, now and whenever it is plugged in.", Writes: true, Example: `camera select "HD Pro Webcam, any"`,
+		{Name: "camera list", Help: "The cameras that are plugged in.", Level: Read, Run: devices(p.Cameras, "camera")},
+		{Name: "camera show", Help: "The camera in use.", Level: Read, Run: show(p.Camera)},
+		{Name: "camera select", Help: "Use this camera, now and whenever it is plugged in.", Level: Operate, Example: `camera select "HD Pro Webcam, any"`,
 			Args: []Arg{{Name: "match", Kind: "word", Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there"}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Camera.Match = a.Word("match"); return nil })},
-		{Name: "camera start", Help: "Open the camera, and again whenever it was lost.", Writes: true,
+		{Name: "camera start", Help: "Open the camera, and again whenever it was lost.", Level: Operate,
 			Run: change(p, func(w *device.Wanted, _ Args) error { w.Camera.Off = false; return nil })},
-		{Name: "camera stop", Help: "Close the camera: its lamp goes out.", Writes: true,
+		{Name: "camera stop", Help: "Close the camera: its lamp goes out.", Level: Operate,
 			Run: change(p, func(w *device.Wanted, _ Args) error { w.Camera.Off = true; return nil })},
-		{Name: "camera mute", Help: "Send no picture; the camera stays open.", Writes: true, Example: "camera mute on",
+		{Name: "camera mute", Help: "Send no picture; the camera stays open.", Level: Operate, Example: "camera mute on",
 			Args: []Arg{{Name: "state", Kind: "bool"}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Camera.Muted = a.On("state"); return nil })},
 	}
@@ -184,19 +184,19 @@ func camera(p Parts) Table {
 
 func mic(p Parts) Table {
 	return Table{
-		{Name: "mic list", Help: "The microphones that are plugged in.", Run: devices(p.Mics, "mic")},
-		{Name: "mic show", Help: "The microphone in use.", Run: show(p.Mic)},
-		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Writes: true, Example: `mic select "USB Audio, any"`,
+		{Name: "mic list", Help: "The microphones that are plugged in.", Level: Read, Run: devices(p.Mics, "mic")},
+		{Name: "mic show", Help: "The microphone in use.", Level: Read, Run: show(p.Mic)},
+		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Level: Operate, Example: `mic select "USB Audio, any"`,
 			Args: []Arg{{Name: "match", Kind: "word", Help: "as for camera select"}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
-		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Writes: true,
+		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Level: Operate,
 			Run: change(p, func(w *device.Wanted, _ Args) error { w.Mic.Off = false; return nil })},
-		{Name: "mic stop", Help: "Close the microphone.", Writes: true,
+		{Name: "mic stop", Help: "Close the microphone.", Level: Operate,
 			Run: change(p, func(w *device.Wanted, _ Args) error { w.Mic.Off = true; return nil })},
-		{Name: "mic mute", Help: "Send silence; the microphone stays open.", Writes: true, Example: "mic mute on",
+		{Name: "mic mute", Help: "Send silence; the microphone stays open.", Level: Operate, Example: "mic mute on",
 			Args: []Arg{{Name: "state", Kind: "bool"}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Muted = a.On("state"); return nil })},
-		{Name: "mic volume", Help: "Software gain.", Writes: true, Example: "mic volume 120",
+		{Name: "mic volume", Help: "Software gain.", Level: Operate, Example: "mic volume 120",
 			Args: []Arg{{Name: "percent", Kind: "int", Min: 0, Max: 150}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Volume = a.Int("percent"); return nil })},
 	}
@@ -204,8 +204,8 @@ func mic(p Parts) Table {
 
 func video(p Parts) Table {
 	return Table{
-		{Name: "video show", Help: "What is wanted, captured and coded.", Run: show(p.Video)},
-		{Name: "video resolution", Help: "Size of the picture; the camera's nearest is taken. The bit rate becomes TRTC's recommendation.", Writes: true, Example: "video resolution 1280x720",
+		{Name: "video show", Help: "What is wanted, captured and coded.", Level: Read, Run: show(p.Video)},
+		{Name: "video resolution", Help: "Size of the picture; the camera's nearest is taken. The bit rate becomes TRTC's recommendation.", Level: Operate, Example: "video resolution 1280x720",
 			Args: []Arg{{Name: "size", Kind: "word", Help: "1280x720, a TRTC number (112) or a name (720p)"}},
 			Run: change(p, func(w *device.Wanted, a Args) error {
 				r, err := trtc.ParseResolution(a.Word("size"))
@@ -216,23 +216,23 @@ func video(p Parts) Table {
 				w.Video.Bitrate, w.Video.MinBitrate = device.Recommend(w.Video.Size, w.Video.FPS)
 				return nil
 			})},
-		{Name: "video fps", Help: "Frames a second.", Writes: true, Example: "video fps 30",
+		{Name: "video fps", Help: "Frames a second.", Level: Operate, Example: "video fps 30",
 			Args: []Arg{{Name: "fps", Kind: "int", Min: 1, Max: 60}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Video.FPS = a.Int("fps"); return nil })},
-		{Name: "video bitrate", Help: "Most bits that the picture may take; the network can press it lower.", Writes: true, Example: "video bitrate 1200",
+		{Name: "video bitrate", Help: "Most bits that the picture may take; the network can press it lower.", Level: Operate, Example: "video bitrate 1200",
 			Args: []Arg{{Name: "kbps", Kind: "int", Min: 50, Max: 20000, Help: "kbit/s"}},
 			Run: change(p, func(w *device.Wanted, a Args) error {
 				w.Video.Bitrate = 1000 * a.Int("kbps")
 				w.Video.MinBitrate = min(w.Video.MinBitrate, w.Video.Bitrate)
 				return nil
 			})},
-		{Name: "video rotation", Help: "Turn the picture clockwise.", Writes: true, Example: "video rotation 90",
+		{Name: "video rotation", Help: "Turn the picture clockwise.", Level: Operate, Example: "video rotation 90",
 			Args: []Arg{{Name: "degrees", Kind: "word", Of: []string{"0", "90", "180", "270"}}},
 			Run: change(p, func(w *device.Wanted, a Args) error {
 				w.Video.Rotation = media.Rotation(slices.Index([]string{"0", "90", "180", "270"}, a.Word("degrees")) * 90)
 				return nil
 			})},
-		{Name: "video mirror", Help: "Mirror the picture left to right, for all viewers.", Writes: true, Example: "video mirror on",
+		{Name: "video mirror", Help: "Mirror the picture left to right, for all viewers.", Level: Operate, Example: "video mirror on",
 			Args: []Arg{{Name: "state", Kind: "bool"}},
 			Run:  change(p, func(w *device.Wanted, a Args) error { w.Video.Mirror = a.On("state"); return nil })},
 	}

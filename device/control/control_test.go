@@ -20,6 +20,9 @@ import (
 	"anchord/internal/media"
 )
 
+// root may do everything.
+var root = Caller{"test", Admin}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // parts gives a table over a box that does not exist.
@@ -104,7 +107,7 @@ func TestTranscripts(t *testing.T) {
 				}
 			}
 			var out bytes.Buffer
-			if err := Commands(parts()).serve(t.Context(), &in, &out); err != nil {
+			if err := Commands(parts()).serve(t.Context(), root, &in, &out); err != nil {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(want.String(), out.String()); d != "" {
@@ -118,7 +121,7 @@ func TestTranscripts(t *testing.T) {
 func last(t *testing.T, table Table, line string) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := table.serve(t.Context(), strings.NewReader(line), &out); err != nil {
+	if err := table.serve(t.Context(), root, strings.NewReader(line), &out); err != nil {
 		t.Fatal(err)
 	}
 	ls := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
@@ -152,7 +155,7 @@ func TestLongLines(t *testing.T) {
 func TestServeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := Commands(parts()).serve(ctx, strings.NewReader("version\n"), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
+	if err := Commands(parts()).serve(ctx, root, strings.NewReader("version\n"), &bytes.Buffer{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -163,7 +166,7 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
 func TestServeEndsWhenNobodyReads(t *testing.T) {
 	for _, in := range []string{"version\nversion\n", strings.Repeat("x", 1<<16)} {
-		if err := Commands(parts()).serve(t.Context(), strings.NewReader(in), brokenPipe{}); !errors.Is(err, os.ErrClosed) {
+		if err := Commands(parts()).serve(t.Context(), root, strings.NewReader(in), brokenPipe{}); !errors.Is(err, os.ErrClosed) {
 			t.Errorf("%.10q: %v", in, err)
 		}
 	}
@@ -178,8 +181,8 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 			t.Errorf("%s: twice, or more than two words", c.Name)
 		}
 		seen[c.Name] = true
-		if !strings.HasSuffix(c.Help, ".") || c.Run == nil {
-			t.Errorf("%s: help %q", c.Name, c.Help)
+		if !strings.HasSuffix(c.Help, ".") || c.Run == nil || c.Level == 0 {
+			t.Errorf("%s: help %q, level %s", c.Name, c.Help, c.Level)
 		}
 		needs, optional := false, false
 		for _, a := range c.Args {
@@ -274,8 +277,8 @@ func TestFieldsKeepTheirOrder(t *testing.T) {
 	if _, err := json.Marshal(Fields{{"f", func() {}}}); err == nil {
 		t.Error("a function was written")
 	}
-	table := Table{{Name: "bad", Run: func(context.Context, Args) (Fields, error) { return Fields{{"f", func() {}}}, nil }}}
-	if got := string(table.reply(t.Context(), []byte(`{"cmd":"bad"}`)).json()); !strings.Contains(got, `"code":500`) || !json.Valid([]byte(got)) {
+	table := Table{{Name: "bad", Level: Read, Run: func(context.Context, Args) (Fields, error) { return Fields{{"f", func() {}}}, nil }}}
+	if got := string(table.reply(t.Context(), root, []byte(`{"cmd":"bad"}`)).json()); !strings.Contains(got, `"code":500`) || !json.Valid([]byte(got)) {
 		t.Error(got)
 	}
 }
@@ -291,15 +294,15 @@ func TestNumbersHaveNoExponent(t *testing.T) {
 
 func TestCommandsHaveADeadline(t *testing.T) {
 	seen := 0
-	table := Table{{Name: "wait", Run: func(ctx context.Context, _ Args) (Fields, error) {
+	table := Table{{Name: "wait", Level: Read, Run: func(ctx context.Context, _ Args) (Fields, error) {
 		if _, ok := ctx.Deadline(); ok {
 			seen++
 		}
 		return nil, nil
 	}}}
-	table.answer(t.Context(), []byte("wait"))
-	table.answer(t.Context(), []byte(`{"cmd":"wait"}`))
-	table.reply(t.Context(), []byte(`{"cmd":"wait"}`))
+	table.answer(t.Context(), root, []byte("wait"))
+	table.answer(t.Context(), root, []byte(`{"cmd":"wait"}`))
+	table.reply(t.Context(), root, []byte(`{"cmd":"wait"}`))
 	if seen != 3 {
 		t.Errorf("%d of 3 calls have a deadline", seen)
 	}
@@ -307,7 +310,7 @@ func TestCommandsHaveADeadline(t *testing.T) {
 
 func TestSlugs(t *testing.T) {
 	for code, want := range map[int]string{CodeSyntax: "syntax", CodeUnknown: "unknown-command", CodeArgument: "bad-argument", CodeTooLong: "too-long",
-		CodeState: "bad-state", CodeNotFound: "not-found", CodeTimeout: "timeout", CodeBusy: "busy", CodeDenied: "denied", CodeInternal: "internal"} {
+		CodeState: "bad-state", CodeNotFound: "not-found", CodeTimeout: "timeout", CodeBusy: "busy", CodeDenied: "denied", CodeForbidden: "forbidden", CodeInternal: "internal"} {
 		if got := slug(code); got != want {
 			t.Errorf("%d: %s, want %s", code, got, want)
 		}

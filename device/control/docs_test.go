@@ -44,7 +44,7 @@ An error of the room engine has TRTC's negative code and name. The others:
 		{CodeArgument, "an argument is missing, not known, given twice, or has a wrong value"},
 		{CodeTooLong, "the line or the body is too long"}, {CodeState, "the command does not fit how the box stands"},
 		{CodeNotFound, "what it names is not there"}, {CodeTimeout, "the part that does it did not answer in time"},
-		{CodeBusy, "too many clients at once"}, {CodeDenied, "no or a wrong token"}, {CodeInternal, "a fault of the daemon: please report it"},
+		{CodeBusy, "too many clients at once"}, {CodeDenied, "no or a wrong token"}, {CodeForbidden, "the token does not allow it"}, {CodeInternal, "a fault of the daemon: please report it"},
 	} {
 		fmt.Fprintf(&b, "| %d | %s | %s |\n", e.code, slug(e.code), e.text)
 	}
@@ -58,7 +58,7 @@ An error of the room engine has TRTC's negative code and name. The others:
 			group = g
 			fmt.Fprintf(&b, "\n## %s\n", strings.ToUpper(g[:1])+g[1:])
 		}
-		fmt.Fprintf(&b, "\n### `%s`\n\n%s\n", c.Name, c.Help)
+		fmt.Fprintf(&b, "\n### `%s`\n\n%s Needs the level %s.\n", c.Name, c.Help, c.Level)
 		if len(c.Args) > 0 {
 			b.WriteString("\n| argument | value | |\n|---|---|---|\n")
 		}

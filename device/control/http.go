@@ -1,8 +1,6 @@
 package control
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"io"
 	"mime"
@@ -14,8 +12,8 @@ import (
 // HTTP serves the commands as HTTP.
 type HTTP struct {
 	Table Table
-	// Token is the bearer token that every request but /healthz needs.
-	Token []byte
+	// Auth knows the bearer tokens; every request but /healthz needs one.
+	Auth Authenticator
 	// Snapshot is Parts.Snapshot.
 	Snapshot func(r *http.Request) ([]byte, error)
 }
@@ -29,11 +27,11 @@ func (h *HTTP) Register(mux *http.ServeMux) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		io.WriteString(w, "ok\n")
 	})
-	mux.Handle("GET /v1/status", h.guard(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /v1/status", h.guard(Read, func(w http.ResponseWriter, r *http.Request) {
 		h.answer(w, r, []byte(`{"cmd":"status"}`))
 	}))
-	mux.Handle("POST /v1/command", h.guard(h.command))
-	mux.Handle("GET /v1/snapshot.jpg", h.guard(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("POST /v1/command", h.guard(Read, h.command))
+	mux.Handle("GET /v1/snapshot.jpg", h.guard(Operate, func(w http.ResponseWriter, r *http.Request) {
 		b, err := h.Snapshot(r)
 		if err != nil {
 			fail(w, http.StatusServiceUnavailable, errorOf(err))
@@ -71,7 +69,7 @@ func send(w http.ResponseWriter, code int, r reply) {
 
 // answer runs a request and writes its answer, with the status that fits its error.
 func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, request []byte) {
-	a := h.Table.reply(r.Context(), request)
+	a := h.Table.reply(r.Context(), CallerOf(r.Context()), request)
 	code := http.StatusOK
 	if a.Error != nil {
 		code = status(a.Error.Code)
@@ -95,6 +93,8 @@ func status(code int) int {
 		return http.StatusServiceUnavailable
 	case CodeDenied:
 		return http.StatusUnauthorized
+	case CodeForbidden:
+		return http.StatusForbidden
 	}
 	if code < 0 {
 		return http.StatusConflict
@@ -104,21 +104,30 @@ func status(code int) int {
 
 func fail(w http.ResponseWriter, code int, e *Error) { send(w, code, refusal(e)) }
 
-// guard lets requests through that carry the token. Bearer tokens do not travel by
-// themselves as cookies do, so another site's page has nothing to ride on; the Host
-// and Origin checks are in Local.
-func (h *HTTP) guard(next http.HandlerFunc) http.Handler {
-	want := sha256.Sum256(h.Token)
+// guard lets requests through that carry a token of at least this level; the handler finds
+// whose it is with CallerOf. Bearer tokens do not travel by themselves as cookies do, so
+// another site's page has nothing to ride on; the Host and Origin checks are in Local.
+func (h *HTTP) guard(need Level, next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, t, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(strings.TrimSpace(t)))
-		if !strings.EqualFold(scheme, "Bearer") || len(h.Token) == 0 || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+		t = strings.TrimSpace(t)
+		var by Caller
+		ok := strings.EqualFold(scheme, "Bearer") && t != "" && h.Auth != nil
+		if ok {
+			by.Name, by.Level, ok = h.Auth.Authenticate(t)
+			by.Name = "token " + by.Name
+		}
+		if !ok {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="anchord"`)
 			fail(w, http.StatusUnauthorized, Errorf(CodeDenied, "a bearer token is needed; the first one is in the file that [control.http] token_file names"))
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		next(w, r)
+		if err := by.may(need, r.URL.Path); err != nil {
+			fail(w, http.StatusForbidden, errorOf(err))
+			return
+		}
+		next(w, r.WithContext(withCaller(r.Context(), by)))
 	})
 }
 

@@ -20,7 +20,7 @@ const token = "0123456789abcdef0123456789abcdef"
 
 func handler() http.Handler {
 	mux := http.NewServeMux()
-	h := HTTP{Table: Commands(parts()), Token: []byte(token), Snapshot: func(r *http.Request) ([]byte, error) {
+	h := HTTP{Table: Commands(parts()), Auth: FirstOnly(token), Snapshot: func(r *http.Request) ([]byte, error) {
 		if r.URL.RawQuery == "fail" {
 			return nil, context.DeadlineExceeded
 		}

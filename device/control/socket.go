@@ -90,7 +90,7 @@ func (s *Socket) Run(ctx context.Context) error {
 			stop := context.AfterFunc(ctx, func() { c.Close() })
 			defer stop()
 			defer c.Close()
-			if err := s.Table.serve(ctx, &patient{c}, &patient{c}); err != nil && ctx.Err() == nil {
+			if err := s.Table.serve(ctx, peer(c), &patient{c}, &patient{c}); err != nil && ctx.Err() == nil {
 				s.Log.Debug("control client left", "err", err)
 			}
 		})
@@ -133,6 +133,29 @@ func (s *Socket) clear() error {
 		return fmt.Errorf("remove the dead control socket: %w", err)
 	}
 	return nil
+}
+
+// peer gives who is at the other end. Whoever may open the socket may do everything: that
+// is what its mode is for.
+func peer(c net.Conn) Caller {
+	by := Caller{"socket", Admin}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return by
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return by
+	}
+	// https://man7.org/linux/man-pages/man7/unix.7.html (SO_PEERCRED)
+	if e := raw.Control(func(fd uintptr) {
+		if cred, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
+			by.Name = fmt.Sprintf("socket, uid %d", cred.Uid)
+		}
+	}); e != nil {
+		return by
+	}
+	return by
 }
 
 // patient gives each read and write its deadline.

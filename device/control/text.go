@@ -13,16 +13,16 @@ import (
 	"strings"
 )
 
-// answer gives the lines that answer one line of the text protocol, and nothing for an
-// empty line. A line that begins with { is a JSON request and has one JSON line for an
+// answer gives the lines that answer one line of the text protocol that by said, and
+// nothing for an empty line. A line that begins with { is a JSON request and has one JSON line for an
 // answer.
-func (t Table) answer(ctx context.Context, line []byte) []byte {
+func (t Table) answer(ctx context.Context, by Caller, line []byte) []byte {
 	line = bytes.TrimSpace(line)
 	if len(line) == 0 {
 		return nil
 	}
 	if line[0] == '{' {
-		return append(t.reply(ctx, line).json(), '\n')
+		return append(t.reply(ctx, by, line).json(), '\n')
 	}
 	tag, text := "", string(line)
 	if text[0] == '@' {
@@ -36,7 +36,7 @@ func (t Table) answer(ctx context.Context, line []byte) []byte {
 	words, err := split(text)
 	var f Fields
 	if err == nil {
-		f, err = t.call(ctx, words)
+		f, err = t.call(ctx, by, words)
 	}
 	if err != nil {
 		e := errorOf(err)
@@ -115,7 +115,7 @@ func (r reply) json() []byte {
 }
 
 // reply answers one JSON request.
-func (t Table) reply(ctx context.Context, line []byte) reply {
+func (t Table) reply(ctx context.Context, by Caller, line []byte) reply {
 	var q Request
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
@@ -132,7 +132,7 @@ func (t Table) reply(ctx context.Context, line []byte) reply {
 	} else {
 		var words []word
 		if words, err = q.words(); err == nil {
-			f, err = t.call(ctx, words)
+			f, err = t.call(ctx, by, words)
 		}
 	}
 	r := reply{OK: true, Result: f}
@@ -145,7 +145,7 @@ func (t Table) reply(ctx context.Context, line []byte) reply {
 
 // serve talks the text protocol until r ends. A line that is too long is thrown away up
 // to its end and answered with one error.
-func (t Table) serve(ctx context.Context, r io.Reader, w io.Writer) error {
+func (t Table) serve(ctx context.Context, by Caller, r io.Reader, w io.Writer) error {
 	br := bufio.NewReaderSize(r, MaxLine+2)
 	for ctx.Err() == nil {
 		line, err := br.ReadSlice('\n')
@@ -158,7 +158,7 @@ func (t Table) serve(ctx context.Context, r io.Reader, w io.Writer) error {
 				return e
 			}
 		}
-		if out := t.answer(ctx, line); len(out) > 0 {
+		if out := t.answer(ctx, by, line); len(out) > 0 {
 			if _, e := w.Write(out); e != nil {
 				return e
 			}

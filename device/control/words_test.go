@@ -97,7 +97,7 @@ func FuzzAnswer(f *testing.F) {
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
 			line = line[:i]
 		}
-		out := string(Commands(parts()).answer(t.Context(), line))
+		out := string(Commands(parts()).answer(t.Context(), root, line))
 		in := bytes.TrimSpace(line)
 		if len(in) == 0 {
 			if out != "" {
