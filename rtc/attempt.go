@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,10 @@ func (l *loop) dial(n int) {
 		l.sign, l.reached, l.servers, l.hopeless = sign, target, nil, false
 	}
 	sign := l.sign
-	servers := append(append([]ICEServer(nil), l.s.cfg.ICE...), l.servers...)
+	servers := slices.Clone(l.servers)
+	if l.s.cfg.ICE != nil {
+		servers = append(l.s.cfg.ICE(), servers...)
+	}
 	l.wg.Go(func() {
 		err := l.connect(ctx, a, sign, servers)
 		close(a.made)

@@ -3,6 +3,7 @@ package rtc
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -77,6 +78,19 @@ func (a Address) String() string {
 	_, after, _ := strings.Cut(a.rest, ":")
 	after, _, _ = strings.Cut(after, "?")
 	return string(a.Scheme) + ":" + after
+}
+
+// Local tells whether the room is on this machine, so that it is reached by loopback.
+func (a Address) Local() bool {
+	if a.Scheme == Embedded {
+		return true
+	}
+	u, err := url.Parse(fill(a.rest, "0", "0"))
+	if err != nil {
+		return false // ParseAddress saw to it
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // fill puts the ids in, each escaped for its place.

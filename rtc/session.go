@@ -29,10 +29,10 @@ type Config struct {
 	OnState func(from, to State, why string)
 	OnSent  func(p *media.Packet, m media.Marks)
 
-	ICE      []ICEServer // besides those that the room names
-	Policy   Policy      // empty: AllWays
-	Port     int         // UDP port of media, 0: any
-	Loopback bool        // offer loopback addresses: rooms on this machine
+	ICE      func() []ICEServer // besides those that the room names; asked before each attempt
+	Policy   Policy             // empty: AllWays
+	Port     int                // UDP port of media, 0: any
+	Loopback bool               // offer loopback addresses also to rooms that are elsewhere
 	// CVO lets pictures leave without being turned, with a header extension that says how
 	// receivers have to turn them. A room that takes it may pass it on to viewers that do not
 	// know it, so it is for rooms whose viewers are known.
@@ -93,7 +93,11 @@ func New(c Config) *Session {
 	s.video, s.audio = NewVideoTrack("anchord", soon), NewAudioTrack("anchord")
 	s.pictures, s.sounds = media.NewQueue(videoQueue, soon), media.NewQueue(audioQueue, nil)
 	s.open = func(servers []ICEServer, say func(kind)) (way, error) {
-		return openPeer(s.cfg, s.video, s.audio, servers, say)
+		c := s.cfg
+		s.mu.Lock()
+		c.Loopback = c.Loopback || s.target.Address.Local()
+		s.mu.Unlock()
+		return openPeer(c, s.video, s.audio, servers, say)
 	}
 	s.status = Stats{Subscribers: -1, Since: time.Now()}
 	return s

@@ -64,11 +64,8 @@ func ctl(args []string, stdout, stderr io.Writer) int {
 			return usage
 		}
 	} else if c.Socket == "" {
-		conf, _, err := config.Load("")
-		if err != nil {
-			conf = config.Default()
-		}
-		c.Socket = conf.Control.Socket
+		file, _ := config.Load("") // a wrong one is the daemon's to complain of
+		c.Socket = file.Control.Socket
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()

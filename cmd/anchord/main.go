@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"anchord/device"
 	"anchord/device/config"
 	"anchord/systemd"
 )
@@ -57,11 +58,12 @@ func daemonMain(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "anchord", version)
 		return done
 	}
-	c, name, err := config.Load(*file)
+	c, err := config.Load(*file)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return usage
 	}
+	name := c.Name
 	if name == "" {
 		name = "no file: the defaults hold"
 	}
@@ -81,14 +83,28 @@ func daemonMain(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from now on a signal has its ordinary effect
-	d, err := wire(c, log, sink)
-	if err == nil {
-		err = d.run(ctx)
-	}
-	if err != nil {
+	if err := start(ctx, c, log, sink); err != nil {
 		log.Error("anchord ends", "err", err)
 		return failed
 	}
 	log.Info("anchord ends")
 	return done
+}
+
+// start makes the daemon of what the file and the store say, and runs it.
+func start(ctx context.Context, file config.File, log *slog.Logger, sink *systemd.Log) error {
+	dev := device.New(file.Config, file.From)
+	kept, err := restore(ctx, dev, log.With("part", "store"))
+	if err != nil {
+		return err
+	}
+	defer kept.close()
+	sink.SetLevel(dev.Wanted().Log.Level)
+	d, err := wire(dev, log, sink)
+	if err != nil {
+		return err
+	}
+	d.kept = kept
+	kept.parts(&d.group)
+	return d.run(ctx)
 }

@@ -25,7 +25,7 @@ func (d *daemon) commands() control.Parts {
 const snapshotTime = 3 * time.Second
 
 func (d *daemon) snapshot(ctx context.Context, quality int) ([]byte, media.Size, error) {
-	if d.device.Wanted().Camera.Off {
+	if d.device.Wanted().Camera.Stopped {
 		return nil, media.Size{}, control.Errorf(control.CodeState, "the camera is stopped: camera start")
 	}
 	if d.device.Wanted().Camera.Muted {
@@ -41,7 +41,7 @@ func (d *daemon) status() control.Fields {
 	w := d.device.Wanted()
 	f := control.Fields{{Key: "version", Value: version}}
 	room := "none wanted"
-	if w.Room.In {
+	if w.Room.AutoEnter {
 		room = w.Room.ID + " as " + w.Room.User + ": " + d.session.State().String()
 	}
 	f = append(f, control.Field{Key: "room", Value: room},
@@ -52,7 +52,7 @@ func (d *daemon) status() control.Fields {
 			f = append(f, control.Field{Key: "problem." + s.Name, Value: s.Err.Error()})
 		}
 	}
-	if st := d.session.Stats(); st.Err != nil && w.Room.In {
+	if st := d.session.Stats(); st.Err != nil && w.Room.AutoEnter {
 		f = append(f, control.Field{Key: "problem.room", Value: st.Err.Error()})
 	}
 	return f
@@ -60,12 +60,12 @@ func (d *daemon) status() control.Fields {
 
 func (d *daemon) cameraWord() string {
 	w, s := d.device.Wanted().Camera, d.camera.Status()
-	return inUse(w.Off, w.Muted, s.Device.ID, ", "+s.Mode.Size.String()+" "+s.Mode.Pixel.String()+" "+s.Mode.Rate.String()+" fps")
+	return inUse(w.Stopped, w.Muted, s.Device.ID, ", "+s.Mode.Size.String()+" "+s.Mode.Pixel.String()+" "+s.Mode.Rate.String()+" fps")
 }
 
 func (d *daemon) micWord() string {
 	w, s := d.device.Wanted().Mic, d.mic.Status()
-	return inUse(w.Off, w.Muted, s.Device.ID, "")
+	return inUse(w.Stopped, w.Muted, s.Device.ID, "")
 }
 
 // inUse says how a device stands; more is added when it gives all it has.
@@ -95,10 +95,10 @@ func (d *daemon) encoderWord() string {
 func (d *daemon) roomFields() control.Fields {
 	s, w := d.session.Stats(), d.device.Wanted().Room
 	address := ""
-	if a, err := rtc.ParseAddress(d.c.Room.URL); err == nil {
+	if a, err := rtc.ParseAddress(w.URL); err == nil {
 		address = a.String() // without its query, which may hold a secret
 	}
-	f := control.Fields{{Key: "wanted", Value: w.In}, {Key: "address", Value: address}, {Key: "id", Value: w.ID}, {Key: "user", Value: w.User},
+	f := control.Fields{{Key: "wanted", Value: w.AutoEnter}, {Key: "address", Value: address}, {Key: "id", Value: w.ID}, {Key: "user", Value: w.User},
 		{Key: "state", Value: s.State.String()}, {Key: "since", Value: s.Since.UTC().Format(time.RFC3339)},
 		{Key: "subscribers", Value: s.Subscribers}, {Key: "tries", Value: s.Tries},
 		{Key: "lost", Value: s.Lost}, {Key: "reconnects", Value: s.Reconnects}}
@@ -113,7 +113,7 @@ func (d *daemon) roomFields() control.Fields {
 
 func (d *daemon) cameraFields() control.Fields {
 	w, s := d.device.Wanted().Camera, d.camera.Status()
-	f := control.Fields{{Key: "match", Value: w.Match}, {Key: "stopped", Value: w.Off}, {Key: "muted", Value: w.Muted}, {Key: "id", Value: s.Device.ID}}
+	f := control.Fields{{Key: "match", Value: w.Match}, {Key: "stopped", Value: w.Stopped}, {Key: "muted", Value: w.Muted}, {Key: "id", Value: s.Device.ID}}
 	if s.Device.ID != "" {
 		f = append(f, control.Field{Key: "name", Value: s.Device.Name}, control.Field{Key: "node", Value: s.Device.Node}, control.Field{Key: "port", Value: s.Device.Port},
 			control.Field{Key: "format", Value: s.Mode.Pixel.String()}, control.Field{Key: "size", Value: s.Mode.Size.String()}, control.Field{Key: "fps", Value: s.Mode.Rate.Float()})
@@ -123,7 +123,7 @@ func (d *daemon) cameraFields() control.Fields {
 
 func (d *daemon) micFields() control.Fields {
 	w, s, a := d.device.Wanted().Mic, d.mic.Status(), d.opus.Status()
-	f := control.Fields{{Key: "match", Value: w.Match}, {Key: "stopped", Value: w.Off}, {Key: "muted", Value: w.Muted}, {Key: "volume", Value: w.Volume}, {Key: "id", Value: s.Device.ID}}
+	f := control.Fields{{Key: "match", Value: w.Match}, {Key: "stopped", Value: w.Stopped}, {Key: "muted", Value: w.Muted}, {Key: "volume", Value: w.Volume}, {Key: "id", Value: s.Device.ID}}
 	if s.Device.ID != "" {
 		f = append(f, control.Field{Key: "name", Value: s.Device.Name}, control.Field{Key: "channels", Value: s.Format.Channels},
 			control.Field{Key: "level", Value: a.Level}, control.Field{Key: "silent_seconds", Value: s.Zeros / 50})
@@ -133,9 +133,10 @@ func (d *daemon) micFields() control.Fields {
 
 func (d *daemon) videoFields() control.Fields {
 	w, c, e := d.device.Wanted().Video, d.camera.Status(), d.encoder.Status()
+	target, least := w.Bits()
 	f := control.Fields{
-		{Key: "wanted", Value: control.Fields{{Key: "size", Value: w.Size.String()}, {Key: "fps", Value: w.FPS}, {Key: "bitrate_kbps", Value: w.Bitrate / 1000},
-			{Key: "min_bitrate_kbps", Value: w.MinBitrate / 1000}, {Key: "rotation", Value: int(w.Rotation)}, {Key: "mirror", Value: w.Mirror}}},
+		{Key: "wanted", Value: control.Fields{{Key: "size", Value: w.Size().String()}, {Key: "fps", Value: w.FPS}, {Key: "bitrate_kbps", Value: target / 1000},
+			{Key: "min_bitrate_kbps", Value: least / 1000}, {Key: "rotation", Value: w.Rotation}, {Key: "mirror", Value: w.Mirror}}},
 		{Key: "captured", Value: c.Mode.Size.String()},
 		{Key: "encoder", Value: e.Encoder}, {Key: "coded", Value: e.Input.Size.String()}, {Key: "bitrate_kbps", Value: e.Bitrate / 1000}, {Key: "resting", Value: e.Resting}}
 	return append(f, problem(d.encoderPart)...)

@@ -68,7 +68,8 @@ func (d *daemon) event(n rtc.Notice) {
 	if n.Name != "onSendFirstLocalVideoFrame" || d.rooms == nil {
 		return
 	}
-	if a, err := rtc.ParseAddress(d.c.Room.URL); err == nil && a.Scheme == rtc.Embedded {
-		d.watch.shows(d.device.Wanted().Room.ID)
+	w := d.device.Wanted().Room
+	if a, err := rtc.ParseAddress(w.URL); err == nil && a.Scheme == rtc.Embedded {
+		d.watch.shows(w.ID)
 	}
 }

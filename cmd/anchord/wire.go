@@ -8,15 +8,15 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"runtime"
-	"strings"
+	"slices"
 	"sync/atomic"
 
 	"anchord/capture"
 	"anchord/device"
 	"anchord/device/config"
 	"anchord/device/control"
-	"anchord/device/store"
 	"anchord/encoder"
 	"anchord/hal"
 	"anchord/hal/fake"
@@ -33,11 +33,12 @@ import (
 
 // daemon is every part, made and tied.
 type daemon struct {
-	c    config.Config
+	c    config.Config // as it was at the start: what the parts are made of
 	log  *slog.Logger
 	sink *systemd.Log
 
 	device *device.Device
+	kept   *kept
 	demand media.Demand
 
 	cameras, testCameras hal.Cameras
@@ -64,10 +65,10 @@ type daemon struct {
 }
 
 // wire makes the parts, top to bottom, and opens nothing.
-func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error) {
-	d := &daemon{c: c, log: log, sink: sink, device: device.New(wanted(c)), open: make(chan struct{})}
+func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log) (*daemon, error) {
+	c := dev.Wanted()
+	d := &daemon{c: c, log: log, sink: sink, device: dev, open: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
-	w := d.device.Wanted()
 	d.watch.log = log
 	if len(c.Rooms.Advertise) > 0 {
 		d.watch.host = c.Rooms.Advertise[0]
@@ -88,15 +89,15 @@ func wire(c config.Config, log *slog.Logger, sink *systemd.Log) (*daemon, error)
 
 	// Camera → encoder → room.
 	d.camera = capture.NewCamera(capture.CameraConfig{Log: part("camera"), Cameras: d.cameras, Test: d.testCameras,
-		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand}, cameraSettings(w, c))
-	d.mic = capture.NewMicrophone(capture.MicrophoneConfig{Log: part("mic"), Microphones: d.mics, Test: d.testMics, Out: &d.sounds}, micSettings(w))
+		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand}, cameraSettings(c))
+	d.mic = capture.NewMicrophone(capture.MicrophoneConfig{Log: part("mic"), Microphones: d.mics, Test: d.testMics, Out: &d.sounds}, micSettings(c))
 	latest, sounds := media.NewLatest(), media.NewMailbox[*media.Sound](4)
 	d.frames.Add(latest.Put)
 	d.sounds.Add(sounds.Put)
-	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(w))
-	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(w))
+	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(c))
+	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(c))
 	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnSent: d.sent, OnEvent: d.event,
-		ICE: iceServers(c.ICE.Servers), Loopback: local(c.Room.URL)})
+		ICE: func() []rtc.ICEServer { return iceServers(d.device.Wanted().ICE.Servers) }})
 	d.video.Add(d.session.PutVideo)
 	d.audio.Add(d.session.PutAudio)
 
@@ -187,37 +188,12 @@ func (d *daemon) run(ctx context.Context) error {
 	if runtime.NumCPU() <= 2 {
 		runtime.GOMAXPROCS(1)
 	}
-	if d.c.Store.Path != "" {
-		st, err := d.restore(ctx)
-		if err != nil {
-			return err
-		}
-		defer st.Close()
-	}
-	if w := d.device.Wanted(); w.Room.In {
-		if err := d.enter(w); err != nil {
+	if d.c.Room.AutoEnter {
+		if err := d.enter(d.c); err != nil {
 			return err
 		}
 	}
 	return d.group.Run(ctx)
-}
-
-// restore opens the store, wants what it holds, and has each change kept in it.
-func (d *daemon) restore(ctx context.Context) (*store.Store, error) {
-	log := d.log.With("part", "store")
-	st, found, err := store.Open(ctx, store.Config{Path: d.c.Store.Path, Log: log})
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", d.c.Store.Path, err)
-	}
-	for _, p := range found.Problems {
-		log.Warn("store", "problem", p.String())
-	}
-	for _, err := range d.device.Restore(st.Load()) {
-		log.Warn("a stored value is left out", "err", err)
-	}
-	d.device.Keep(st.Save)
-	d.group.Keep("store", st.Run)
-	return st, nil
 }
 
 // opened lets a part run only when all listeners are open. A second daemon fails there,
@@ -245,24 +221,29 @@ func (d *daemon) answering() {
 }
 
 // apply tells the parts of a change of what is wanted. It is called with each change, one
-// at a time.
-func (d *daemon) apply(old, now device.Wanted) {
-	if old.Camera != now.Camera || old.Video != now.Video {
-		d.camera.Set(cameraSettings(now, d.c))
+// at a time. A part whose settings are as they were hears nothing.
+func (d *daemon) apply(old, now config.Config) {
+	if s := cameraSettings(now); s != cameraSettings(old) {
+		d.camera.Set(s)
 		d.cameraPart.Poke()
 	}
-	if old.Mic != now.Mic {
-		d.mic.Set(micSettings(now))
-		d.opus.Set(audioSettings(now))
+	if s := micSettings(now); s != micSettings(old) {
+		d.mic.Set(s)
 		d.micPart.Poke()
 	}
-	if old.Video != now.Video {
-		d.encoder.Set(videoSettings(now))
+	if s := audioSettings(now); s != audioSettings(old) {
+		d.opus.Set(s)
+	}
+	if s := videoSettings(now); s != videoSettings(old) {
+		d.encoder.Set(s)
 		d.encoderPart.Poke()
 	}
+	if now.Log.Level != old.Log.Level {
+		d.sink.SetLevel(now.Log.Level)
+	}
 	switch {
-	case old.Room == now.Room:
-	case !now.Room.In:
+	case reflect.DeepEqual(old.Room, now.Room) && slices.Equal(old.ICE.Servers, now.ICE.Servers):
+	case !now.Room.AutoEnter:
 		d.session.Exit()
 	default:
 		if err := d.enter(now); err != nil {
@@ -271,12 +252,12 @@ func (d *daemon) apply(old, now device.Wanted) {
 	}
 }
 
-func (d *daemon) enter(w device.Wanted) error {
-	a, err := rtc.ParseAddress(d.c.Room.URL)
+func (d *daemon) enter(c config.Config) error {
+	a, err := rtc.ParseAddress(c.Room.URL)
 	if err != nil {
 		return err
 	}
-	return d.session.Enter(rtc.Target{Address: a, Room: w.Room.ID, User: w.Room.User})
+	return d.session.Enter(rtc.Target{Address: a, Room: c.Room.ID, User: c.Room.User})
 }
 
 // dial gives the way to a room.
@@ -287,17 +268,18 @@ func (d *daemon) dial(t rtc.Target) (rtc.Signaller, error) {
 		}
 		return d.rooms.Signaller(t.Room, t.User), nil
 	}
-	c := whip.Config{Log: d.log.With("part", "whip"), URL: t.Address.Endpoint(t.Room, t.User)}
-	if d.c.Room.TokenFile != "" {
-		c.Token = func(context.Context) (string, error) {
-			t, err := control.ReadToken(d.c.Room.TokenFile)
+	return whip.New(whip.Config{Log: d.log.With("part", "whip"), URL: t.Address.Endpoint(t.Room, t.User),
+		Token: func(context.Context) (string, error) {
+			file := d.device.Wanted().Room.TokenFile
+			if file == "" {
+				return "", nil
+			}
+			t, err := control.ReadToken(file)
 			if err != nil {
 				return "", fmt.Errorf("room.token_file: %w", err)
 			}
 			return t, nil
-		}
-	}
-	return whip.New(c)
+		}})
 }
 
 // sent measures each picture.
@@ -320,10 +302,4 @@ func (d *daemon) mountRooms(mux *http.ServeMux) {
 		}
 		http.Redirect(w, r, pagePath(id), http.StatusSeeOther)
 	})
-}
-
-// local tells whether rooms are on this machine, so that loopback addresses have to be
-// offered.
-func local(url string) bool {
-	return url == "embedded:" || strings.Contains(url, "//127.") || strings.Contains(url, "//localhost") || strings.Contains(url, "//[::1]")
 }

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"anchord/device"
 	"anchord/internal/media"
 	"anchord/internal/trtc"
 )
@@ -48,8 +48,10 @@ type ICE struct {
 
 // Camera says which camera is used.
 type Camera struct {
-	Match  string `toml:"match"`
-	Format string `toml:"format"`
+	Match   string `toml:"match"`
+	Format  string `toml:"format"`
+	Stopped bool   `toml:"stopped"`
+	Muted   bool   `toml:"muted"`
 }
 
 // Mic says which microphone is used, and how it sounds.
@@ -58,6 +60,8 @@ type Mic struct {
 	Volume  int    `toml:"volume"`
 	Quality string `toml:"quality"`
 	Server  string `toml:"server"`
+	Stopped bool   `toml:"stopped"`
+	Muted   bool   `toml:"muted"`
 }
 
 // Video says what the picture is like.
@@ -122,6 +126,7 @@ func Default() Config {
 		Encoder: Encoder{Order: []string{"openh264"}},
 		Control: Control{Socket: "/run/anchord/control.sock", HTTP: HTTP{TokenFile: ""}},
 		Rooms:   Rooms{UDP: "127.0.0.1:0", Advertise: []string{}, Viewers: 50},
+		Store:   Store{Path: "auto"},
 		Log:     Log{Level: "info", MaxMB: 10},
 	}
 }
@@ -149,7 +154,7 @@ func (v Video) Size() media.Size {
 // Bits gives the bit rates in bits a second: what the file says, else what is recommended
 // for the size.
 func (v Video) Bits() (target, least int) {
-	target, least = device.Recommend(v.Size(), v.FPS)
+	target, least = recommend(v.Size(), v.FPS)
 	if v.Bitrate != 0 {
 		target, least = 1000*v.Bitrate, 250*v.Bitrate
 	}
@@ -157,6 +162,17 @@ func (v Video) Bits() (target, least int) {
 		least = 1000 * v.MinBitrate
 	}
 	return target, min(least, target)
+}
+
+// recommend gives the bit rates for a size, in bits a second: TRTC's recommendation for
+// live rooms, which is made for 15 frames a second and grows with the rate beyond it,
+// half as fast; and a quarter of it as the least.
+func recommend(s media.Size, fps int) (target, least int) {
+	target = 1000 * trtc.Nearest(s.W, s.H).LiveKbps
+	if fps > 15 {
+		target = target * (15 + fps) / 30
+	}
+	return target, target / 4
 }
 
 // Pixel gives the capture format asked for; 0 for the best.
@@ -181,6 +197,7 @@ type Fault struct {
 	Problem string // what is wrong and what is allowed
 	Line    int    // from 1; 0 when not known
 	Column  int
+	Code    trtc.Code // TRTC's, where it has one for this
 }
 
 // Validate gives everything that is wrong with the values.
@@ -207,18 +224,22 @@ func (c *Config) Validate() []Fault {
 			bad(key, value, "allowed: host:port, for instance 127.0.0.1:8080")
 		}
 	}
+	id := func(key, value string, err error) {
+		if err != nil {
+			bad(key, value, "%v", err)
+			if e := (*trtc.IDError)(nil); errors.As(err, &e) {
+				f[len(f)-1].Code = e.Code
+			}
+		}
+	}
 	if err := CheckRoomURL(c.Room.URL); err != nil {
 		bad("room.url", c.Room.URL, "%v", err)
 	}
 	if c.Room.ID != "" {
-		if err := trtc.CheckRoom(c.Room.ID); err != nil {
-			bad("room.id", c.Room.ID, "%v", err)
-		}
+		id("room.id", c.Room.ID, trtc.CheckRoom(c.Room.ID))
 	}
 	if c.Room.User != "" {
-		if err := trtc.CheckUser(c.Room.User); err != nil {
-			bad("room.user", c.Room.User, "%v", err)
-		}
+		id("room.user", c.Room.User, trtc.CheckUser(c.Room.User))
 	}
 	if c.Room.AutoEnter && (c.Room.ID == "" || c.Room.User == "") {
 		bad("room.auto_enter", true, "needs room.id and room.user")

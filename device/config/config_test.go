@@ -39,8 +39,8 @@ func TestDefaultFileSaysTheDefaults(t *testing.T) {
 }
 
 func TestDemoFile(t *testing.T) {
-	c, name, err := Load(files + "demo.toml")
-	if err != nil || name == "" || !c.Room.AutoEnter || c.Video.Size().W != 1280 {
+	c, err := Load(files + "demo.toml")
+	if err != nil || c.Name == "" || !c.Room.AutoEnter || c.Video.Size().W != 1280 {
 		t.Errorf("%+v %v", c, err)
 	}
 }
@@ -135,13 +135,13 @@ func match(pattern, s string) bool {
 
 func TestFilesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
-	if _, _, err := Load(filepath.Join(dir, "none.toml")); err == nil || !strings.Contains(err.Error(), "no such file") {
+	if _, err := Load(filepath.Join(dir, "none.toml")); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("missing: %v", err)
 	}
-	if _, _, err := Load(dir); err == nil {
+	if _, err := Load(dir); err == nil {
 		t.Error("a directory was read")
 	}
-	if _, _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "1 MiB") {
+	if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "1 MiB") {
 		t.Errorf("/dev/zero: %v", err)
 	}
 	if _, err := Parse("bom", []byte("\xef\xbb\xbf[log]\r\nlevel = \"debug\"\r\n")); err != nil {
@@ -207,4 +207,50 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%v", err)
 		}
 	})
+}
+
+// What Export writes Parse reads back, whatever the values are.
+func TestExportIsRead(t *testing.T) {
+	c := Default()
+	c.Camera.Match = "say \"cheese\" \\ \x01é\u007f, any"
+	c.ICE.Servers = []string{"stun:a", "stun:b:1"}
+	c.Video.FPS, c.Video.Mirror = 25, true
+	c.Control.HTTP.Listen = "127.0.0.1:80"
+	all := Export(c, func(string) bool { return true })
+	some := Export(c, func(k string) bool { return len(Diff(Default(), c)[k]) > 0 })
+	for _, lines := range [][]string{all, some} {
+		got, err := Parse("export", []byte(strings.Join(lines, "\n")))
+		if d := cmp.Diff(c, got); err != nil || d != "" {
+			t.Errorf("%v\n%s", err, d)
+		}
+	}
+	want := "[ice]\nservers = [\"stun:a\", \"stun:b:1\"]\n\n[camera]\nmatch = \"say \\\"cheese\\\" \\\\ \\u0001é\\u007F, any\"\n\n[video]\nfps = 25\nmirror = true\n\n[control.http]\nlisten = \"127.0.0.1:80\""
+	if d := cmp.Diff(want, strings.Join(some, "\n")); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestTextIsReadBack(t *testing.T) {
+	c := Default()
+	for _, k := range Keys() {
+		text, ok := c.Text(k)
+		again := Default()
+		if f := again.SetText(k, text); !ok || f != nil {
+			t.Errorf("%s = %q: %v", k, text, f)
+		}
+		if d := cmp.Diff(c, again); d != "" {
+			t.Errorf("%s = %q: %s", k, text, d)
+		}
+	}
+}
+
+func TestLoadKnowsWhatTheFileHas(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a.toml")
+	if err := os.WriteFile(name, []byte("\xef\xbb\xbfvideo.fps = 20\n[control]\nhttp.listen = \"127.0.0.1:80\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Load(name)
+	if d := cmp.Diff(map[string]Source{"video.fps": FromFile, "control.http.listen": FromFile}, f.From); err != nil || d != "" {
+		t.Errorf("%v %s", err, d)
+	}
 }

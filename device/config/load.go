@@ -60,27 +60,43 @@ func Places() []string { return []string{"/etc/anchord/anchord.toml", "configs/a
 // maxFile bounds the file: it is written by hand.
 const maxFile = 1 << 20
 
+// File is what was read: the values, with the defaults where it says nothing.
+type File struct {
+	Config
+	Name string            // "" when there is none
+	From map[string]Source // of the keys that it has
+}
+
 // Load reads the named file, or the first of Places that there is when path is empty;
-// without any of them the defaults hold and name is "". The error is *Faults when the
-// file is there and wrong.
-func Load(path string) (c Config, name string, err error) {
-	places := []string{path}
+// without any of them the defaults hold and the name is "". The error is *Faults when the
+// file is there and wrong; then the defaults are given.
+func Load(path string) (File, error) {
+	names := []string{path}
 	if path == "" {
-		places = Places()
+		names = Places()
 	}
-	for _, p := range places {
+	for _, p := range names {
 		b, err := read(p)
 		if path == "" && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return Default(), p, &Faults{p, []Fault{{Problem: reason(err)}}}
+			return File{Config: Default(), Name: p}, &Faults{p, []Fault{{Problem: reason(err)}}}
 		}
-		c, err = Parse(p, b)
-		return c, p, err
+		f := File{Name: p, From: map[string]Source{}}
+		f.Config, err = Parse(p, b)
+		for k := range places(bytes.TrimPrefix(b, byteOrderMark)) {
+			if _, ok := f.Get(k); ok && err == nil {
+				f.From[k] = FromFile
+			}
+		}
+		return f, err
 	}
-	return Default(), "", nil
+	return File{Config: Default()}, nil
 }
+
+// byteOrderMark is what some editors begin a file with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // read reads no more of a file than tells that it is too large: it may be a device.
 func read(path string) ([]byte, error) {
@@ -105,7 +121,7 @@ func reason(err error) string {
 // Parse reads a file's text on top of the defaults. Its error is *Faults.
 func Parse(name string, b []byte) (Config, error) {
 	c := Default()
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) // some editors begin a file with it
+	b = bytes.TrimPrefix(b, byteOrderMark)
 	if len(b) > maxFile {
 		return Default(), &Faults{name, []Fault{{Problem: "larger than 1 MiB: this is not a configuration"}}}
 	}
@@ -146,7 +162,7 @@ func decode(b []byte, c *Config) []Fault {
 				key := strings.Join(e.Key(), ".")
 				if line, col := e.Position(); !unknown[key] {
 					unknown[key] = true
-					faults = append(faults, Fault{Key: key, Problem: "there is no such key" + nearest(key), Line: line, Column: col})
+					faults = append(faults, Fault{Key: key, Problem: "there is no such key" + Nearest(key), Line: line, Column: col})
 				}
 			}
 			return faults
@@ -219,8 +235,8 @@ func places(b []byte) map[string]place {
 	return at
 }
 
-// nearest gives " (did you mean …?)" when a known key looks like this one.
-func nearest(key string) string {
+// Nearest gives " (did you mean …?)" when a known key looks like this one, else "".
+func Nearest(key string) string {
 	best, d := "", 4
 	for _, k := range Keys() {
 		if n := distance(key, k); n < d {

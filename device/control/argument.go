@@ -13,6 +13,7 @@ type Arg struct {
 	Min, Max int    // of an int
 	Of       []string
 	Optional bool
+	Empty    bool // a word that may be empty
 	Rest     bool // a word that all bare words from here on belong to, with spaces between
 	Help     string
 }
@@ -80,7 +81,7 @@ func (x *Arg) check(v string, a *Args) error {
 		return Errorf(CodeArgument, "%s is longer than 256 bytes", x.Name)
 	case strings.ContainsFunc(v, control):
 		return Errorf(CodeSyntax, "a control character in %s", short(v))
-	case v == "":
+	case v == "" && !x.Empty:
 		return Errorf(CodeArgument, "%s is empty; give a value", x.Name)
 	case x.Kind == "int":
 		n, err := strconv.Atoi(v)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"anchord/device"
+	"anchord/device/config"
 	"anchord/hal"
 	"anchord/internal/media"
 	"anchord/internal/trtc"
@@ -37,6 +38,7 @@ func Commands(p Parts) Table {
 	t = append(t, camera(p)...)
 	t = append(t, mic(p)...)
 	t = append(t, video(p)...)
+	t = append(t, settings(p)...)
 	return t
 }
 
@@ -48,9 +50,9 @@ func show(f func() Fields) call {
 }
 
 // change makes a command's function of an edit of what is wanted.
-func change(p Parts, edit func(*device.Wanted, Args) error) call {
+func change(p Parts, edit func(*config.Config, Args) error) call {
 	return func(_ context.Context, a Args) (Fields, error) {
-		same, err := p.Device.Change(func(w *device.Wanted) error { return edit(w, a) })
+		same, err := p.Device.Change(func(w *config.Config) error { return edit(w, a) })
 		if err != nil || !same {
 			return nil, err
 		}
@@ -131,8 +133,8 @@ func room(p Parts) Table {
 		{Name: "room enter", Help: "Be in a room, from now on: the box comes back by itself after every fault.", Level: Operate, Example: "room enter id=101 user=cart-7",
 			Args: []Arg{{Name: "id", Kind: "word", Optional: true, Help: "the room: 1 to 4294967294, or up to 64 characters; the last one if not given"},
 				{Name: "user", Kind: "word", Optional: true, Help: "this box's name in it: letters, digits, _ and -; the last one if not given"}},
-			Run: change(p, func(w *device.Wanted, a Args) error {
-				w.Room.In = true
+			Run: change(p, func(w *config.Config, a Args) error {
+				w.Room.AutoEnter = true
 				if a.Has("id") {
 					w.Room.ID = a.Word("id")
 				}
@@ -145,7 +147,7 @@ func room(p Parts) Table {
 				return nil
 			})},
 		{Name: "room exit", Help: "Be in no room.", Level: Operate,
-			Run: change(p, func(w *device.Wanted, _ Args) error { w.Room.In = false; return nil })},
+			Run: change(p, func(w *config.Config, _ Args) error { w.Room.AutoEnter = false; return nil })},
 		{Name: "room show", Help: "How the room stands.", Level: Read, Run: show(p.Room)},
 	}
 }
@@ -171,14 +173,14 @@ func camera(p Parts) Table {
 		{Name: "camera show", Help: "The camera in use.", Level: Read, Run: show(p.Camera)},
 		{Name: "camera select", Help: "Use this camera, now and whenever it is plugged in.", Level: Operate, Example: `camera select "HD Pro Webcam, any"`,
 			Args: []Arg{{Name: "match", Kind: "word", Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there"}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Camera.Match = a.Word("match"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Camera.Match = a.Word("match"); return nil })},
 		{Name: "camera start", Help: "Open the camera, and again whenever it was lost.", Level: Operate,
-			Run: change(p, func(w *device.Wanted, _ Args) error { w.Camera.Off = false; return nil })},
+			Run: change(p, func(w *config.Config, _ Args) error { w.Camera.Stopped = false; return nil })},
 		{Name: "camera stop", Help: "Close the camera: its lamp goes out.", Level: Operate,
-			Run: change(p, func(w *device.Wanted, _ Args) error { w.Camera.Off = true; return nil })},
+			Run: change(p, func(w *config.Config, _ Args) error { w.Camera.Stopped = true; return nil })},
 		{Name: "camera mute", Help: "Send no picture; the camera stays open.", Level: Operate, Example: "camera mute on",
 			Args: []Arg{{Name: "state", Kind: "bool"}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Camera.Muted = a.On("state"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Camera.Muted = a.On("state"); return nil })},
 	}
 }
 
@@ -188,17 +190,17 @@ func mic(p Parts) Table {
 		{Name: "mic show", Help: "The microphone in use.", Level: Read, Run: show(p.Mic)},
 		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Level: Operate, Example: `mic select "USB Audio, any"`,
 			Args: []Arg{{Name: "match", Kind: "word", Help: "as for camera select"}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
 		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Level: Operate,
-			Run: change(p, func(w *device.Wanted, _ Args) error { w.Mic.Off = false; return nil })},
+			Run: change(p, func(w *config.Config, _ Args) error { w.Mic.Stopped = false; return nil })},
 		{Name: "mic stop", Help: "Close the microphone.", Level: Operate,
-			Run: change(p, func(w *device.Wanted, _ Args) error { w.Mic.Off = true; return nil })},
+			Run: change(p, func(w *config.Config, _ Args) error { w.Mic.Stopped = true; return nil })},
 		{Name: "mic mute", Help: "Send silence; the microphone stays open.", Level: Operate, Example: "mic mute on",
 			Args: []Arg{{Name: "state", Kind: "bool"}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Muted = a.On("state"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Muted = a.On("state"); return nil })},
 		{Name: "mic volume", Help: "Software gain.", Level: Operate, Example: "mic volume 120",
 			Args: []Arg{{Name: "percent", Kind: "int", Min: 0, Max: 150}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Mic.Volume = a.Int("percent"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Volume = a.Int("percent"); return nil })},
 	}
 }
 
@@ -207,33 +209,32 @@ func video(p Parts) Table {
 		{Name: "video show", Help: "What is wanted, captured and coded.", Level: Read, Run: show(p.Video)},
 		{Name: "video resolution", Help: "Size of the picture; the camera's nearest is taken. The bit rate becomes TRTC's recommendation.", Level: Operate, Example: "video resolution 1280x720",
 			Args: []Arg{{Name: "size", Kind: "word", Help: "1280x720, a TRTC number (112) or a name (720p)"}},
-			Run: change(p, func(w *device.Wanted, a Args) error {
+			Run: change(p, func(w *config.Config, a Args) error {
 				r, err := trtc.ParseResolution(a.Word("size"))
 				if err != nil {
 					return Errorf(CodeArgument, "%v", err)
 				}
-				w.Video.Size = media.Size{W: r.W, H: r.H}
-				w.Video.Bitrate, w.Video.MinBitrate = device.Recommend(w.Video.Size, w.Video.FPS)
+				w.Video.Resolution, w.Video.Bitrate, w.Video.MinBitrate = r.String(), 0, 0
 				return nil
 			})},
 		{Name: "video fps", Help: "Frames a second.", Level: Operate, Example: "video fps 30",
 			Args: []Arg{{Name: "fps", Kind: "int", Min: 1, Max: 60}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Video.FPS = a.Int("fps"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Video.FPS = a.Int("fps"); return nil })},
 		{Name: "video bitrate", Help: "Most bits that the picture may take; the network can press it lower.", Level: Operate, Example: "video bitrate 1200",
 			Args: []Arg{{Name: "kbps", Kind: "int", Min: 50, Max: 20000, Help: "kbit/s"}},
-			Run: change(p, func(w *device.Wanted, a Args) error {
-				w.Video.Bitrate = 1000 * a.Int("kbps")
+			Run: change(p, func(w *config.Config, a Args) error {
+				w.Video.Bitrate = a.Int("kbps")
 				w.Video.MinBitrate = min(w.Video.MinBitrate, w.Video.Bitrate)
 				return nil
 			})},
 		{Name: "video rotation", Help: "Turn the picture clockwise.", Level: Operate, Example: "video rotation 90",
 			Args: []Arg{{Name: "degrees", Kind: "word", Of: []string{"0", "90", "180", "270"}}},
-			Run: change(p, func(w *device.Wanted, a Args) error {
-				w.Video.Rotation = media.Rotation(slices.Index([]string{"0", "90", "180", "270"}, a.Word("degrees")) * 90)
+			Run: change(p, func(w *config.Config, a Args) error {
+				w.Video.Rotation = 90 * slices.Index([]string{"0", "90", "180", "270"}, a.Word("degrees"))
 				return nil
 			})},
 		{Name: "video mirror", Help: "Mirror the picture left to right, for all viewers.", Level: Operate, Example: "video mirror on",
 			Args: []Arg{{Name: "state", Kind: "bool"}},
-			Run:  change(p, func(w *device.Wanted, a Args) error { w.Video.Mirror = a.On("state"); return nil })},
+			Run:  change(p, func(w *config.Config, a Args) error { w.Video.Mirror = a.On("state"); return nil })},
 	}
 }

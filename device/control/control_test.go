@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"anchord/device"
+	"anchord/device/config"
 	"anchord/hal"
 	"anchord/internal/media"
 )
@@ -24,6 +25,13 @@ import (
 var root = Caller{"test", Admin}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// box is a configuration in which the rooms are in the daemon.
+func box() config.Config {
+	c := config.Default()
+	c.Rooms.Enabled = true
+	return c
+}
 
 // parts gives a table over a box that does not exist.
 func parts() Parts {
@@ -36,11 +44,7 @@ func parts() Parts {
 	fields := func(f ...Field) func() Fields { return func() Fields { return f } }
 	return Parts{
 		Version: "1.2.3",
-		Device: device.New(device.Wanted{
-			Camera: device.CameraWanted{Match: "any"},
-			Mic:    device.MicWanted{Match: "any", Volume: 100, Bitrate: 50000, Channels: 1},
-			Video:  device.VideoWanted{Size: media.Size{W: 640, H: 360}, FPS: 15, Bitrate: 550000, MinBitrate: 137500},
-		}),
+		Device:  device.New(box(), map[string]config.Source{"rooms.enabled": config.FromFile}),
 		Status:  fields(Field{"room", "none wanted"}, Field{"ready", true}, Field{"z", 1}, Field{"a", 2}),
 		Room:    fields(Field{"state", "out"}),
 		Camera:  fields(Field{"muted", false}),
@@ -229,42 +233,48 @@ func TestWhatIsWanted(t *testing.T) {
 	table := Commands(p)
 	for _, c := range []struct {
 		line string
-		ok   func(device.Wanted) bool
+		ok   func(config.Config) bool
 	}{
-		{"room enter 101 cart-7", func(w device.Wanted) bool {
-			return w.Room == device.RoomWanted{In: true, ID: "101", User: "cart-7"}
+		{"room enter 101 cart-7", func(w config.Config) bool {
+			return w.Room.AutoEnter && w.Room.ID == "101" && w.Room.User == "cart-7"
 		}},
-		{"room exit", func(w device.Wanted) bool { return !w.Room.In && w.Room.ID == "101" }},
-		{"room enter", func(w device.Wanted) bool { return w.Room.In && w.Room.User == "cart-7" }},
-		{"room enter user=other", func(w device.Wanted) bool { return w.Room.ID == "101" && w.Room.User == "other" }},
-		{`room enter id="a b"`, func(w device.Wanted) bool { return w.Room.ID == "a b" }},
-		{`camera select "HD Pro, test"`, func(w device.Wanted) bool { return w.Camera.Match == "HD Pro, test" }},
-		{"camera stop", func(w device.Wanted) bool { return w.Camera.Off }},
-		{"camera start", func(w device.Wanted) bool { return !w.Camera.Off }},
-		{"camera mute on", func(w device.Wanted) bool { return w.Camera.Muted }},
-		{"camera mute off", func(w device.Wanted) bool { return !w.Camera.Muted }},
-		{"mic select usb", func(w device.Wanted) bool { return w.Mic.Match == "usb" }},
-		{"mic stop", func(w device.Wanted) bool { return w.Mic.Off }},
-		{"mic start", func(w device.Wanted) bool { return !w.Mic.Off }},
-		{"mic mute state=on", func(w device.Wanted) bool { return w.Mic.Muted }},
-		{"mic volume 150", func(w device.Wanted) bool { return w.Mic.Volume == 150 }},
-		{"video resolution 720p", func(w device.Wanted) bool {
-			most, least := device.Recommend(media.Size{W: 1280, H: 720}, 15)
-			return w.Video.Size == media.Size{W: 1280, H: 720} && w.Video.Bitrate == most && w.Video.MinBitrate == least
+		{"room exit", func(w config.Config) bool { return !w.Room.AutoEnter && w.Room.ID == "101" }},
+		{"room enter", func(w config.Config) bool { return w.Room.AutoEnter && w.Room.User == "cart-7" }},
+		{"room enter user=other", func(w config.Config) bool { return w.Room.ID == "101" && w.Room.User == "other" }},
+		{`room enter id="a b"`, func(w config.Config) bool { return w.Room.ID == "a b" }},
+		{`camera select "HD Pro, test"`, func(w config.Config) bool { return w.Camera.Match == "HD Pro, test" }},
+		{"camera stop", func(w config.Config) bool { return w.Camera.Stopped }},
+		{"camera start", func(w config.Config) bool { return !w.Camera.Stopped }},
+		{"camera mute on", func(w config.Config) bool { return w.Camera.Muted }},
+		{"camera mute off", func(w config.Config) bool { return !w.Camera.Muted }},
+		{"mic select usb", func(w config.Config) bool { return w.Mic.Match == "usb" }},
+		{"mic stop", func(w config.Config) bool { return w.Mic.Stopped }},
+		{"mic start", func(w config.Config) bool { return !w.Mic.Stopped }},
+		{"mic mute state=on", func(w config.Config) bool { return w.Mic.Muted }},
+		{"mic volume 150", func(w config.Config) bool { return w.Mic.Volume == 150 }},
+		{"video resolution 720p", func(w config.Config) bool {
+			target, _ := w.Video.Bits()
+			return w.Video.Resolution == "1280x720" && w.Video.Bitrate == 0 && w.Video.MinBitrate == 0 && target == 1800e3
 		}},
-		{"video fps 30", func(w device.Wanted) bool { return w.Video.FPS == 30 }},
-		{"video bitrate 100", func(w device.Wanted) bool { return w.Video.Bitrate == 100000 && w.Video.MinBitrate <= 100000 }},
-		{"video rotation 270", func(w device.Wanted) bool { return w.Video.Rotation == media.Rotate270 }},
-		{"video mirror on", func(w device.Wanted) bool { return w.Video.Mirror }},
+		{"video fps 30", func(w config.Config) bool { return w.Video.FPS == 30 }},
+		{"video bitrate 100", func(w config.Config) bool { return w.Video.Bitrate == 100 && w.Video.MinBitrate <= 100 }},
+		{"video rotation 270", func(w config.Config) bool { return w.Video.Rotation == 270 }},
+		{"config set video.fps 20", func(w config.Config) bool { return w.Video.FPS == 20 }},
+		{"config set ice.servers stun:a.example,stun:b.example", func(w config.Config) bool { return len(w.ICE.Servers) == 2 }},
+		{`config set ice.servers ""`, func(w config.Config) bool { return len(w.ICE.Servers) == 0 }},
+		{"config reset video.fps", func(w config.Config) bool { return w.Video.FPS == 15 }},
+		{"video mirror on", func(w config.Config) bool { return w.Video.Mirror }},
 	} {
 		if got := last(t, table, c.line+"\n"); got != "OK" || !c.ok(p.Device.Wanted()) {
 			t.Errorf("%s: %s, %+v", c.line, got, p.Device.Wanted())
 		}
 	}
 	before := p.Device.Wanted()
-	for _, line := range []string{"room enter id=0", "room enter user=a.b", "camera select \"\"", "mic volume 151", "video resolution 7x7", "video fps 0", "video rotation 45"} {
-		if got := last(t, table, line+"\n"); !strings.HasPrefix(got, "ERR ") || p.Device.Wanted() != before {
-			t.Errorf("%s: %s, %+v", line, got, p.Device.Wanted())
+	for _, line := range []string{"room enter id=0", "room enter user=a.b", "camera select \"\"", "mic volume 151", "video resolution 7x7", "video fps 0", "video rotation 45", "config set video.fps 0",
+		"config set video.fsp 3", "config set video 3", "config set store.path /x", "config set log.level loud", "config reset vid", "config get vid"} {
+		got := last(t, table, line+"\n")
+		if d := cmp.Diff(before, p.Device.Wanted()); !strings.HasPrefix(got, "ERR ") || d != "" {
+			t.Errorf("%s: %s, %s", line, got, d)
 		}
 	}
 }

@@ -79,6 +79,9 @@ func errorOf(err error) *Error {
 	case errors.As(err, &e):
 		return e
 	case errors.As(err, &want):
+		if code := want.Faults[0].Code; code != 0 {
+			return &Error{int(code), err.Error()}
+		}
 		return &Error{CodeArgument, err.Error()}
 	case errors.As(err, &id):
 		return &Error{int(id.Code), err.Error()}

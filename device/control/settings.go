@@ -1,0 +1,90 @@
+package control
+
+import (
+	"context"
+
+	"anchord/device"
+	"anchord/device/config"
+)
+
+// settings are the commands for every key of the configuration by its dotted name.
+func settings(p Parts) Table {
+	key := Arg{Name: "key", Kind: "word", Help: "a dotted key as in the file, such as video.fps, or a table such as video; all"}
+	one := key
+	one.Help = "a dotted key as in the file, such as video.fps"
+	optional := key
+	optional.Optional = true
+	return Table{
+		{Name: "config get", Level: Read, Help: "What is wanted, and where it comes from: default, board, file, or command.", Example: "config get video", Args: []Arg{optional},
+			Run: func(_ context.Context, a Args) (Fields, error) {
+				name := a.Word("key")
+				if name == "" {
+					name = "all"
+				}
+				values, err := valuesOf(p.Device, name)
+				if err != nil {
+					return nil, err
+				}
+				out := make([]Fields, len(values))
+				for i, v := range values {
+					out[i] = Fields{{"key", v.Key}, {"value", v.Text}, {"from", string(v.From)}}
+					if v.Waits {
+						out[i] = append(out[i], Field{"note", atStart})
+					}
+				}
+				return Fields{{"config", out}}, nil
+			}},
+		{Name: "config set", Level: Admin, Help: "Want another value. It is checked, stored, and in force; the part that it concerns alone starts again.", Example: "config set video.bitrate 1200",
+			Args: []Arg{one, {Name: "value", Kind: "word", Rest: true, Empty: true, Help: `its text; a list with commas; "" for none`}},
+			Run: func(_ context.Context, a Args) (Fields, error) {
+				k := a.Word("key")
+				same, err := p.Device.Set(config.Values{k: a.Word("value")})
+				if err != nil {
+					return nil, err
+				}
+				f := Fields{}
+				if same {
+					f = append(f, Field{"unchanged", true})
+				}
+				if v, err := valuesOf(p.Device, k); err == nil && v[0].Waits {
+					f = append(f, Field{"note", atStart})
+				}
+				return f, nil
+			}},
+		{Name: "config reset", Level: Admin, Help: "Forget what commands set: the file's values hold again.", Example: "config reset video",
+			Args: []Arg{key},
+			Run: func(_ context.Context, a Args) (Fields, error) {
+				if _, err := valuesOf(p.Device, a.Word("key")); err != nil {
+					return nil, err
+				}
+				keys, err := p.Device.Reset(a.Word("key"))
+				if err != nil {
+					return nil, err
+				}
+				if keys == nil {
+					return Fields{{"unchanged", true}}, nil
+				}
+				return Fields{{"reset", keys}}, nil
+			}},
+		{Name: "config export", Level: Read, Help: "What is wanted, as a file that anchord reads: all that differs from the defaults.", Example: "config export",
+			Run: func(context.Context, Args) (Fields, error) {
+				values := map[string]bool{}
+				for _, v := range p.Device.Values("all") {
+					values[v.Key] = v.From != config.FromDefault
+				}
+				return Fields{{"toml", config.Export(p.Device.Wanted(), func(k string) bool { return values[k] })}}, nil
+			}},
+	}
+}
+
+// atStart is said of a value that is not in force yet.
+const atStart = "in force from the next start of anchord on"
+
+// valuesOf gives what is wanted under a name, at least one.
+func valuesOf(d *device.Device, name string) ([]device.Value, error) {
+	v := d.Values(name)
+	if len(v) == 0 {
+		return nil, Errorf(CodeNotFound, "there is no key or table %s%s; config get lists all", short(name), config.Nearest(name))
+	}
+	return v, nil
+}
