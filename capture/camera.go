@@ -135,6 +135,11 @@ func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 	var conv pixel.Converter
 	defer conv.Close()
 	var pool *media.Pool[*media.Frame]
+	defer func() {
+		if pool != nil {
+			pool.Close()
+		}
+	}()
 	var format media.Format
 	var thin thinner
 	damaged := 0 // in a row
@@ -167,8 +172,10 @@ func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 		}
 		out := media.Format{Pixel: c.c.Pixel, Size: f.Size.Turned(f.Turn.Rotation)}
 		if pool == nil || format.Size != out.Size {
-			// Frames of the old size go home to the old pool, which nobody asks any more.
-			format, pool = out, media.NewFrames(out, poolSize)
+			if pool != nil {
+				pool.Close() // frames of the old size still go home to it
+			}
+			format, pool = out, c.pictures(out)
 		}
 		g := pool.Get()
 		if g == nil {
@@ -191,6 +198,16 @@ func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 		c.frames.Add(1)
 		c.c.Out.Put(g)
 	}
+}
+
+// pictures makes a pool that an encoder in a process of its own can read without a copy.
+func (c *Camera) pictures(f media.Format) *media.Pool[*media.Frame] {
+	p, err := media.NewSharedFrames(f, poolSize)
+	if err != nil {
+		c.c.Log.Warn("pictures lie in memory that is not shared; encoders in other processes get copies", "err", err)
+		return media.NewFrames(f, poolSize)
+	}
+	return p
 }
 
 // poolSize is enough for one picture in each reader's mailbox, one in each reader's

@@ -78,14 +78,19 @@ func (c *camera) Start(ctx context.Context, m hal.Mode) (hal.Mode, error) {
 	if f := m.Rate.Float(); f < 1 || f > 60 {
 		m.Rate = media.FPS(30) // as a driver does that cannot do what it is asked
 	}
-	t, err := newTicker(ctx, m.Rate.Interval())
+	f := media.Format{Pixel: m.Pixel, Size: m.Size}
+	f.Colour = f.Colour.Guess(m.Size)
+	pool, err := media.NewSharedFrames(f, buffers)
 	if err != nil {
 		return hal.Mode{}, fmt.Errorf("start test picture: %w", err)
 	}
-	f := media.Format{Pixel: m.Pixel, Size: m.Size}
-	f.Colour = f.Colour.Guess(m.Size)
+	t, err := newTicker(ctx, m.Rate.Interval())
+	if err != nil {
+		pool.Close()
+		return hal.Mode{}, fmt.Errorf("start test picture: %w", err)
+	}
 	c.ticker, c.mode, c.colour = t, m, paletteOf(f.Colour)
-	c.pool, c.drawn = media.NewFrames(f, buffers), make(map[*media.Frame]bool, buffers)
+	c.pool, c.drawn = pool, make(map[*media.Frame]bool, buffers)
 	return m, nil
 }
 
@@ -164,12 +169,13 @@ func (c *camera) Faults() hal.Faults {
 func (c *camera) Close() error {
 	if c.ticker != nil {
 		c.ticker.close()
-		// A driver's frames must come home before their mappings go; ours are ordinary
-		// memory, but who keeps one too long shall find out here.
+		// As with a driver, frames come home before their mappings go: who keeps one too
+		// long shall find out here.
 		for c.pool.Out() > 0 {
 			t := time.NewTimer(time.Millisecond)
 			<-t.C
 		}
+		c.pool.Close()
 	}
 	c.slot.free()
 	return nil

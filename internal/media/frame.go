@@ -47,8 +47,11 @@ type Frame struct {
 	Seq    uint32    // the device's own count; a gap is a frame that was lost before us
 	Marks  Marks
 
+	// Where the bytes are. It stays the same as long as the Frame exists, so that who
+	// imported it once knows it again by the Frame's address.
 	Memory Memory
 	FD     int // valid with DMABUF and Memfd, owned by the frame's owner
+	Offset int // of Planes[0] in FD; the others lie as far behind it as in memory
 
 	count
 	free func(*Frame)

@@ -15,6 +15,9 @@ type Pool[T item] struct {
 	max  int
 	make func(free func(T)) T
 	back func(T)
+
+	closed bool
+	end    func() // gives the memory back, if that is for somebody to do
 }
 
 // NewFrames makes a pool of at most max raw pictures of one format (YU12 or NV12),
@@ -52,13 +55,15 @@ func newPool[T item](max int, mk func(free func(T)) T) *Pool[T] {
 	return p
 }
 
-// Get gives a lent thing, or nil when all are out. What it carries from its last use
+// Get gives a lent thing, or nil when all are out or the pool is closed. What it carries from its last use
 // (marks, turn, flags) is cleared, its memory is not.
 func (p *Pool[T]) Get() T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var t T
 	switch n := len(p.home); {
+	case p.closed:
+		return nil
 	case n > 0:
 		t, p.home = p.home[n-1], p.home[:n-1]
 	case p.made < p.max:
@@ -88,9 +93,27 @@ func (p *Pool[T]) Out() int {
 	return p.made - len(p.home)
 }
 
+// Close says that nobody will ask for more: the pool's memory is given back when the last
+// that is out comes home. Only pools of shared memory need it. A second Close does nothing.
+func (p *Pool[T]) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	p.finish()
+}
+
+// finish gives the memory back if the pool is closed and all are home; mu is held.
+func (p *Pool[T]) finish() {
+	if p.closed && p.end != nil && len(p.home) == p.made {
+		p.end()
+		p.end = nil
+	}
+}
+
 func (p *Pool[T]) put(t T) {
 	p.mu.Lock()
 	p.home = append(p.home, t)
+	p.finish()
 	p.mu.Unlock()
 }
 
@@ -98,6 +121,23 @@ func (p *Pool[T]) put(t T) {
 // lines aligned to 64 bytes for the SIMD code that reads them. Other formats get no
 // planes.
 func Layout(f *Frame, m Format) {
+	f.lay(m, make([]byte, f.shape(m)))
+}
+
+// lay puts the planes of format m one after another into b, which has shape's size.
+func (f *Frame) lay(m Format, b []byte) {
+	f.shape(m)
+	c := (m.Size.H + 1) / 2
+	for i, k := range [3]int{f.Stride[0] * m.Size.H, f.Stride[1] * c, f.Stride[2] * c} {
+		if k > 0 {
+			f.Planes[i], b = b[:k:k], b[k:]
+		}
+	}
+}
+
+// shape gives f the format and its strides, no planes, and tells how many bytes all of
+// them need: 0 for formats that have no planes of a fixed size.
+func (f *Frame) shape(m Format) int {
 	f.Format = m
 	f.Planes, f.Stride = [3][]byte{}, [3]int{}
 	y := align(m.Size.W)
@@ -106,17 +146,8 @@ func Layout(f *Frame, m Format) {
 		f.Stride = [3]int{y, align((m.Size.W + 1) / 2), align((m.Size.W + 1) / 2)}
 	case NV12:
 		f.Stride = [3]int{y, align((m.Size.W + 1) &^ 1)}
-	default:
-		return
 	}
-	c := (m.Size.H + 1) / 2
-	n := [3]int{f.Stride[0] * m.Size.H, f.Stride[1] * c, f.Stride[2] * c}
-	b := make([]byte, n[0]+n[1]+n[2])
-	for i, k := range n {
-		if k > 0 {
-			f.Planes[i], b = b[:k:k], b[k:]
-		}
-	}
+	return f.Stride[0]*m.Size.H + (f.Stride[1]+f.Stride[2])*((m.Size.H+1)/2)
 }
 
 func align(n int) int { return (n + 63) &^ 63 }
