@@ -94,6 +94,25 @@ func ends(t *testing.T, c *exec.Cmd, w *written) (time.Duration, error) {
 	return time.Since(begun), err
 }
 
+// TestListenersComeLast: whoever reaches the HTTP port finds the rooms behind it.
+func TestListenersComeLast(t *testing.T) {
+	file, _ := demo(t, t.TempDir(), embedded)
+	var w written
+	d := program("anchord", "-config", file)
+	d.Stderr = &w
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, &w, "HTTP is open")
+	if s := w.String(); strings.Index(s, "room server started") > strings.Index(s, "HTTP is open") || !strings.Contains(s, "room server started") {
+		t.Errorf("the port is open before the rooms are:\n%s", s)
+	}
+	d.Process.Signal(syscall.SIGTERM)
+	if _, err := ends(t, d, &w); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTermEndsEveryPhase sends SIGTERM as soon as the log says something.
 func TestTermEndsEveryPhase(t *testing.T) {
 	nobody, err := net.Listen("tcp", "127.0.0.1:0") // the kernel connects, and nobody accepts

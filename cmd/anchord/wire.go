@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"anchord/capture"
@@ -62,12 +63,13 @@ type daemon struct {
 	encoderPart, opuPart *run.Part
 	closed               atomic.Int32  // listeners that are not open yet
 	open                 chan struct{} // closed with the last of them
+	hosting              chan struct{} // closed when the embedded rooms are open, or there are none
 }
 
 // wire makes the parts, top to bottom, and opens nothing.
 func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log) (*daemon, error) {
 	c := dev.Wanted()
-	d := &daemon{c: c, log: log, sink: sink, device: dev, open: make(chan struct{})}
+	d := &daemon{c: c, log: log, sink: sink, device: dev, open: make(chan struct{}), hosting: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
 	d.watch.log = log
 	if len(c.Rooms.Advertise) > 0 {
@@ -103,7 +105,10 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log) (*daemon, err
 
 	// Rooms and control.
 	if c.Rooms.Enabled {
-		d.rooms = room.New(room.Config{Log: part("rooms"), UDPListen: c.Rooms.UDP, Advertise: c.Rooms.Advertise, Open: true, MaxViewers: c.Rooms.Viewers})
+		d.rooms = room.New(room.Config{Log: part("rooms"), UDPListen: c.Rooms.UDP, Advertise: c.Rooms.Advertise, Open: true, MaxViewers: c.Rooms.Viewers,
+			Started: sync.OnceFunc(func() { close(d.hosting) })})
+	} else {
+		close(d.hosting)
 	}
 	if err := d.parts(part); err != nil {
 		return nil, err
@@ -127,7 +132,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 			file = filepath.Join(filepath.Dir(d.c.Control.Socket), "http.token")
 		}
 		d.closed.Add(1)
-		d.group.Must("http", func(ctx context.Context) error {
+		d.group.Must("http", after(d.hosting, func(ctx context.Context) error {
 			token, err := control.FirstToken(file)
 			if err != nil {
 				return err
@@ -147,7 +152,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 				}
 				d.answering()
 			})
-		})
+		}))
 	}
 	if d.rooms != nil && d.c.Rooms.Listen != "" {
 		own := http.NewServeMux()
@@ -157,21 +162,21 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 			h = control.Local(own) // the listener is on loopback
 		}
 		d.closed.Add(1)
-		d.group.Must("rooms-http", func(ctx context.Context) error {
+		d.group.Must("rooms-http", after(d.hosting, func(ctx context.Context) error {
 			return serve(ctx, d.c.Rooms.Listen, "[rooms] listen", h, part("rooms-http"), func(a net.Addr) {
 				d.watch.serves(a)
 				d.answering()
 			})
-		})
+		}))
 	}
 	d.closed.Add(1)
 	socket := control.Socket{Path: d.c.Control.Socket, Table: table, Log: part("socket"), Ready: d.answering}
 	d.group.Must("socket", socket.Run)
-	d.group.Must("room", d.opened(d.session.Run))
+	d.group.Must("room", after(d.open, d.session.Run))
 	d.encoderPart = d.group.Keep("encoder", d.encoder.Run)
 	d.opuPart = d.group.Keep("opus", d.opus.Run)
-	d.cameraPart = d.group.Keep("camera", d.opened(d.camera.Run))
-	d.micPart = d.group.Keep("mic", d.opened(d.mic.Run))
+	d.cameraPart = d.group.Keep("camera", after(d.open, d.camera.Run))
+	d.micPart = d.group.Keep("mic", after(d.open, d.mic.Run))
 	d.group.Keep("camera-watch", func(ctx context.Context) error {
 		return d.cameras.Watch(ctx, func() { d.camera.Changed(); d.cameraPart.Poke() })
 	})
@@ -196,12 +201,13 @@ func (d *daemon) run(ctx context.Context) error {
 	return d.group.Run(ctx)
 }
 
-// opened lets a part run only when all listeners are open. A second daemon fails there,
-// and must have neither taken the camera nor the first one's place in the room.
-func (d *daemon) opened(run func(context.Context) error) func(context.Context) error {
+// after lets a part run only when ready is closed. Parts that take the camera or a place in
+// the room wait for all listeners: a second daemon fails there, and must have done neither.
+// Listeners wait for what they serve: whoever is let in finds it.
+func after(ready <-chan struct{}, run func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		select {
-		case <-d.open:
+		case <-ready:
 			return run(ctx)
 		case <-ctx.Done():
 			return ctx.Err()

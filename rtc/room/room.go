@@ -37,6 +37,9 @@ type Config struct {
 	// unless Open is set.
 	Authorize func(r *http.Request, room string) (Identity, error)
 
+	// Started, if not nil, is called each time Run has opened the server.
+	Started func()
+
 	MaxAnchors int // anchors in one room; 50
 	MaxViewers int // viewers of the whole server; 300
 	MaxWatches int // open event streams of the whole server; 1000

@@ -56,6 +56,9 @@ func (s *Server) Run(ctx context.Context) error {
 	s.order, s.viewers, s.watches = nil, 0, 0
 	s.mu.Unlock()
 	s.cfg.Log.Info("room server started", "udp", w.addr.String(), "open", s.cfg.Open)
+	if s.cfg.Started != nil {
+		s.cfg.Started()
+	}
 
 	s.rounds(ctx)
 

@@ -162,11 +162,17 @@ func (g *guest) watch() *viewer.Viewer {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 20*time.Second)
 	defer cancel()
-	v, err := viewer.Watch(ctx, g.base, "101", "box", viewer.Options{Sound: true})
-	if err != nil {
-		g.t.Fatal(err)
+	for { // the rooms' port opens a little after the control socket
+		v, err := viewer.Watch(ctx, g.base, "101", "box", viewer.Options{Sound: true})
+		if err == nil {
+			return v
+		}
+		select {
+		case <-ctx.Done():
+			g.t.Fatal(err)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return v
 }
 
 // after waits for a picture that came after t, and says how long after.
