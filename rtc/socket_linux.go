@@ -156,9 +156,11 @@ func (s *socket) transmit(o *transmitter, fd uintptr) bool {
 			}
 			return false
 		case e == unix.EINTR:
-		case (e == unix.EIO || e == unix.EINVAL) && k.of[0] > 1:
+		case (e == unix.EIO || e == unix.EINVAL || e == unix.EMSGSIZE) && k.of[0] > 1:
 			// No checksum offload below (before Linux 6.11), IPsec, or a path whose MTU is
-			// smaller than a segment: udp_send_skb in net/ipv4/udp.c.
+			// smaller than a segment (EMSGSIZE since Linux 6.14,
+			// https://github.com/torvalds/linux/commit/235174b):
+			// udp_send_skb in net/ipv4/udp.c. One packet alone is sent in fragments.
 			s.mode.CompareAndSwap(modeGSO, modeMany)
 		case e == unix.ENOSYS && mode != modeSingle:
 			s.mode.Store(modeSingle)

@@ -211,6 +211,7 @@ func TestSocketFallsBack(t *testing.T) {
 	}{
 		{unix.EIO, modeMany},
 		{unix.EINVAL, modeMany},
+		{unix.EMSGSIZE, modeMany},
 		{unix.ENOSYS, modeSingle},
 	}
 	for _, tt := range tests {
