@@ -1,9 +1,11 @@
 package rtc
 
 import (
+	"io"
 	"testing"
 	"time"
 
+	"github.com/pion/rtp"
 	"github.com/pion/transport/v5/packetio"
 	"github.com/pion/webrtc/v4"
 
@@ -85,4 +87,50 @@ func TestNewcomersShareKeyPictures(t *testing.T) {
 			t.Errorf("%d key pictures for 100 newcomers in a second", keys)
 		}
 	})
+}
+
+// wobbly is a connection whose network goes away for less than anybody notices.
+type wobbly struct {
+	down bool
+	sent int
+}
+
+func (w *wobbly) WriteRTP(_ *rtp.Header, b []byte) (int, error) {
+	if w.down {
+		return 0, nil // as pion says it
+	}
+	w.sent++
+	return len(b), nil
+}
+
+func (w *wobbly) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestPicturesComeBackAfterAShortOutage(t *testing.T) {
+	w := newWorld()
+	way := &wobbly{}
+	w.s.video.bound.Store(&binding{id: "x", stream: way, ssrc: 1, pt: 102})
+	w.s.carrier.Store(1)
+	w.demand.KeyMade()
+	var g gate
+	first := true
+	pictures := func(n int) {
+		for range n {
+			p := media.NewPacket(nil).Lend()
+			p.Data = []byte{0, 0, 0, 1, 0x65, 1, 2, 3}
+			if p.Key = first || w.demand.Key() != media.NoKey; p.Key {
+				w.demand.KeyMade()
+			}
+			first = false
+			w.s.write(&g, p, true, func(note) {})
+			p.Release()
+		}
+	}
+	pictures(10)
+	way.down = true
+	pictures(10) // a key picture among them
+	way.down = false
+	before := way.sent
+	if pictures(10); way.sent-before != 10 {
+		t.Errorf("%d of 10 pictures left after the outage", way.sent-before)
+	}
 }

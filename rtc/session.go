@@ -193,10 +193,9 @@ func (s *Session) send(ctx context.Context, post func(note)) {
 
 // gate is what the sending goroutine knows of the present attempt.
 type gate struct {
-	attempt     int64
-	open        bool // a key picture went by this way
-	told        [2]bool
-	askedForKey bool
+	attempt int64
+	open    bool // a key picture went by this way
+	told    [2]bool
 }
 
 // write sends one packet, or drops it: before a key picture nothing can be shown.
@@ -215,8 +214,9 @@ func (s *Session) write(g *gate, p *media.Packet, video bool, post func(note)) {
 			return
 		}
 		m, err = s.video.WriteVideo(p)
-		if g.open = err == nil; err != nil && !g.askedForKey {
-			g.askedForKey = true // the picture that is missing breaks those that follow
+		if g.open = err == nil; err != nil {
+			// The picture that is missing breaks those that follow. Where a key picture failed
+			// another is wanted: a network that comes back before it was missed tells nobody.
 			s.sink.WantKey(media.KeySoon)
 		}
 	} else {
@@ -224,9 +224,6 @@ func (s *Session) write(g *gate, p *media.Packet, video bool, post func(note)) {
 	}
 	if err != nil {
 		return
-	}
-	if video {
-		g.askedForKey = false
 	}
 	if s.cfg.OnSent != nil {
 		s.cfg.OnSent(p, m)
