@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,16 +136,22 @@ func (s *Session) Poke() { s.ask(evPoke) }
 
 func (s *Session) ask(k kind) {
 	s.mu.Lock()
-	// The last words count; a caller in a hurry cannot fill the memory.
-	if len(s.asked) >= 8 {
-		s.asked = append(s.asked[:0], s.asked[1:]...)
-	}
-	s.asked = append(s.asked, k)
+	s.asked = also(s.asked, k)
 	s.mu.Unlock()
 	select {
 	case s.news <- struct{}{}:
 	default:
 	}
+}
+
+// also adds what is asked for to what waits, of each kind one at most: a caller in a hurry can
+// neither fill the memory nor push out what counts.
+func also(asked []kind, k kind) []kind {
+	asked = slices.DeleteFunc(asked, func(o kind) bool {
+		// Exit makes void what was wanted before, and so does another target.
+		return o == k || k == evExit && o != evPoke || k == evSwitch && o == evEnter
+	})
+	return append(asked, k)
 }
 
 // Run enters and leaves rooms until ctx ends; then it hangs up and returns nil. What

@@ -58,6 +58,58 @@ func TestAnotherRoom(t *testing.T) {
 	})
 }
 
+// While nobody listens much may be asked for.
+func TestWhatIsAskedForIsNotPushedOut(t *testing.T) {
+	for name, c := range map[string]struct {
+		ask   func(s *Session)
+		state State
+		rooms string
+	}{
+		"enter": {func(s *Session) { _ = s.Enter(room("2")) }, In, "[1 2]"},
+		"enter twenty times": {func(s *Session) {
+			for range 20 {
+				_ = s.Enter(room("2"))
+			}
+		}, In, "[1 2]"},
+		"exit":           {func(s *Session) { s.Exit() }, Idle, "[1]"},
+		"exit and enter": {func(s *Session) { s.Exit(); _ = s.Enter(room("1")) }, In, "[1 1]"},
+		"there and back": {func(s *Session) { _ = s.Enter(room("2")); s.Exit(); _ = s.Enter(room("1")) }, In, "[1 1]"},
+		"in the end not": {func(s *Session) { s.Exit(); _ = s.Enter(room("2")); s.Exit() }, Idle, "[1]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				run := func(last func()) {
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					defer cancel()
+					time.AfterFunc(4*time.Second, last)
+					if err := w.s.Run(ctx); err != nil {
+						t.Error(err)
+					}
+				}
+				_ = w.s.Enter(room("1"))
+				run(func() {})
+				c.ask(w.s)
+				for range 20 {
+					w.s.Poke()
+				}
+				if len(w.s.asked) > 4 {
+					t.Errorf("%d wait", len(w.s.asked))
+				}
+				run(func() {
+					if got := w.s.State(); got != c.state {
+						t.Errorf("state %s, want %s", got, c.state)
+					}
+				})
+				if got := fmt.Sprint(w.dialled()); got != c.rooms {
+					t.Errorf("entered %s, want %s", got, c.rooms)
+				}
+				w.leftNothing(t)
+			})
+		})
+	}
+}
+
 func TestDemandFollowsTheRoom(t *testing.T) {
 	live(t, func(t *testing.T, w *world) {
 		wish := func() media.Wish { synctest.Wait(); return w.demand.Wish() }
