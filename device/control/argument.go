@@ -1,44 +1,78 @@
 package control
 
 import (
+	"context"
+	"fmt"
 	"slices"
-	"strconv"
-	"strings"
+	"time"
+
+	"anchord/internal/trtc"
 )
 
 // Arg is one argument of a command.
 type Arg struct {
 	Name     string
-	Kind     string // "int", "word", "bool" (on, off)
-	Min, Max int    // of an int
-	Of       []string
+	Kind     Kind
+	Min, Max int      // of an Int or Duration; Max of a Text or Secret is its most bytes
+	Unit     string   // of the number, in words: "percent", "kbit/s"
+	Of       []string // of an Enum
 	Optional bool
-	Empty    bool // a word that may be empty
-	Rest     bool // a word that all bare words from here on belong to, with spaces between
-	Help     string
+	Default  string // the value if it is not given; only of an optional one
+	Empty    bool   // the value may be ""
+	Rest     bool   // a Text that all bare words from here on belong to, with spaces between
+	Help     string // what it means, without its values, unit and default
+	// Suggest gives what may be meant, for completion: what is plugged in, for instance.
+	// What it does not give is allowed as well.
+	Suggest func(context.Context) []string
 }
 
-// Args are the arguments of one call; all that are not optional are there and valid.
+// Explain says in one line what the argument means, what is allowed, and what holds if it
+// is not given.
+func (x *Arg) Explain() string {
+	s := x.values()
+	if x.Help != "" {
+		s = x.Help + "; " + s
+	}
+	if x.Default != "" {
+		s += fmt.Sprintf("; %s if not given", x.Default)
+	}
+	return s
+}
+
+// Args are the arguments of one call; all that are not optional are there and valid, and
+// those with a default have one.
 type Args struct {
-	s map[string]string
-	n map[string]int
+	given map[string]bool
+	value map[string]any
 }
 
 // Has tells whether an argument was given.
-func (a Args) Has(name string) bool { _, ok := a.s[name]; return ok }
+func (a Args) Has(name string) bool { return a.given[name] }
 
-// Word gives a word, "" when it was not given.
-func (a Args) Word(name string) string { return a.s[name] }
+// Word gives what was said, as text; "" when it was not given.
+func (a Args) Word(name string) string { s, _ := a.value[name].(string); return s }
 
 // Int gives a number, 0 when it was not given.
-func (a Args) Int(name string) int { return a.n[name] }
+func (a Args) Int(name string) int { n, _ := a.value[name].(int); return n }
 
-// On gives a switch.
-func (a Args) On(name string) bool { return a.s[name] == "on" }
+// On gives a switch, false when it was not given.
+func (a Args) On(name string) bool { b, _ := a.value[name].(bool); return b }
+
+// Resolution gives a size, zero when it was not given.
+func (a Args) Resolution(name string) trtc.Resolution {
+	r, _ := a.value[name].(trtc.Resolution)
+	return r
+}
+
+// Duration gives a time, 0 when it was not given.
+func (a Args) Duration(name string) time.Duration {
+	d, _ := a.value[name].(time.Duration)
+	return d
+}
 
 // args checks words against the command's list: by name, or by position.
 func (c *Command) args(words []word) (Args, error) {
-	a := Args{map[string]string{}, map[string]int{}}
+	a := Args{map[string]bool{}, map[string]any{}}
 	next := 0
 	for len(words) > 0 {
 		w := words[0]
@@ -63,37 +97,31 @@ func (c *Command) args(words []word) (Args, error) {
 		if a.Has(w.name) {
 			return a, Errorf(CodeArgument, "%s is given twice; usage: %s", w.name, c.Usage())
 		}
-		if err := c.Args[i].check(w.value, &a); err != nil {
+		if err := a.set(&c.Args[i], w.value); err != nil {
 			return a, err
 		}
+		a.given[w.name] = true
 	}
-	for _, x := range c.Args {
-		if !x.Optional && !a.Has(x.Name) {
+	for i := range c.Args {
+		x := &c.Args[i]
+		switch {
+		case a.Has(x.Name):
+		case !x.Optional:
 			return a, Errorf(CodeArgument, "%s is missing; usage: %s", x.Name, c.Usage())
+		case x.Default != "":
+			if err := a.set(x, x.Default); err != nil {
+				return a, fmt.Errorf("default of %s: %w", x.Name, err)
+			}
 		}
 	}
 	return a, nil
 }
 
-func (x *Arg) check(v string, a *Args) error {
-	switch {
-	case len(v) > 256:
-		return Errorf(CodeArgument, "%s is longer than 256 bytes", x.Name)
-	case strings.ContainsFunc(v, control):
-		return Errorf(CodeSyntax, "a control character in %s", short(v))
-	case v == "" && !x.Empty:
-		return Errorf(CodeArgument, "%s is empty; give a value", x.Name)
-	case x.Kind == "int":
-		n, err := strconv.Atoi(v)
-		if err != nil || n < x.Min || n > x.Max {
-			return Errorf(CodeArgument, "%s %s: allowed: %d to %d", x.Name, short(v), x.Min, x.Max)
-		}
-		a.n[x.Name] = n
-	case x.Kind == "bool" && v != "on" && v != "off":
-		return Errorf(CodeArgument, "%s %s: allowed: on, off", x.Name, short(v))
-	case len(x.Of) > 0 && !slices.Contains(x.Of, v):
-		return Errorf(CodeArgument, "%s %s: allowed: %s", x.Name, short(v), strings.Join(x.Of, ", "))
+func (a Args) set(x *Arg, text string) error {
+	v, err := x.check(text)
+	if err != nil {
+		return err
 	}
-	a.s[x.Name] = v
+	a.value[x.Name] = v
 	return nil
 }

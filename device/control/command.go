@@ -14,8 +14,8 @@ type Command struct {
 	Name    string // one or two words
 	Args    []Arg
 	Help    string
-	Example string
-	Level   Level // that who says it must have
+	Example string // of a command without arguments it may be left out
+	Level   Level  // that who says it must have
 	Run     func(context.Context, Args) (Fields, error)
 }
 
@@ -23,27 +23,23 @@ type Command struct {
 func (c *Command) Usage() string {
 	var b strings.Builder
 	b.WriteString(c.Name)
-	for _, a := range c.Args {
-		v := strings.ToUpper(a.Kind)
-		if a.Kind == "bool" {
-			v = "on|off"
-		}
-		if a.Rest {
-			v += "…"
-		}
-		if len(a.Of) > 0 {
-			v = strings.Join(a.Of, "|")
-		}
-		if a.Kind == "int" {
-			v = fmt.Sprintf("%d…%d", a.Min, a.Max)
-		}
+	for i := range c.Args {
+		a := &c.Args[i]
 		if a.Optional {
-			fmt.Fprintf(&b, " [%s=%s]", a.Name, v)
+			fmt.Fprintf(&b, " [%s=%s]", a.Name, a.usage())
 		} else {
-			fmt.Fprintf(&b, " %s=%s", a.Name, v)
+			fmt.Fprintf(&b, " %s=%s", a.Name, a.usage())
 		}
 	}
 	return b.String()
+}
+
+// example gives a line that says the command.
+func (c *Command) example() string {
+	if c.Example == "" {
+		return c.Name
+	}
+	return c.Example
 }
 
 // Table is the list of commands, the only one.

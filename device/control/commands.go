@@ -10,7 +10,6 @@ import (
 	"anchord/device/config"
 	"anchord/hal"
 	"anchord/internal/media"
-	"anchord/internal/trtc"
 )
 
 // Parts is what commands act on. Each function may be called from any goroutine.
@@ -66,17 +65,13 @@ func general(p Parts, t *Table) Table {
 		{Name: "status", Help: "How the box stands, at a glance.", Level: Read, Run: show(p.Status)},
 		{Name: "stats", Help: "Counters, and latencies by stage in milliseconds.", Level: Read, Run: show(p.Stats)},
 		{Name: "help", Help: "The commands, or one of them.", Level: Read, Example: "help room enter",
-			Args: []Arg{{Name: "command", Kind: "word", Optional: true, Rest: true, Help: "a command, or the first word of several"}},
+			Args: []Arg{{Name: "command", Kind: Text, Optional: true, Rest: true, Help: "a command, or the first word of several"}},
 			Run:  func(_ context.Context, a Args) (Fields, error) { return t.help(a.Word("command")) }},
-		{Name: "snapshot", Help: "Take the next picture. The file itself comes as base64 with data=on; anchorctl snapshot -o FILE writes it.", Level: Operate,
-			Args: []Arg{{Name: "quality", Kind: "int", Min: 1, Max: 100, Optional: true, Help: "of the JPEG; 85"},
-				{Name: "data", Kind: "bool", Optional: true, Help: "with the file"}},
+		{Name: "snapshot", Help: "Take the next picture. The file itself comes as base64 with data=on; anchorctl snapshot -o FILE writes it.", Level: Operate, Example: "snapshot quality=70",
+			Args: []Arg{{Name: "quality", Kind: Int, Min: 1, Max: 100, Unit: "percent", Optional: true, Default: "85", Help: "of the JPEG"},
+				{Name: "data", Kind: Bool, Optional: true, Default: "off", Help: "with the file"}},
 			Run: func(ctx context.Context, a Args) (Fields, error) {
-				q := 85
-				if a.Has("quality") {
-					q = a.Int("quality")
-				}
-				b, s, err := p.Snapshot(ctx, q)
+				b, s, err := p.Snapshot(ctx, a.Int("quality"))
 				if err != nil {
 					return nil, err
 				}
@@ -87,19 +82,15 @@ func general(p Parts, t *Table) Table {
 				return f, nil
 			}},
 		{Name: "log level", Help: "How much is logged, from now until the next start.", Level: Operate, Example: "log level debug",
-			Args: []Arg{{Name: "level", Kind: "word", Of: []string{"debug", "info", "warn", "error"}, Optional: true}},
+			Args: []Arg{{Name: "level", Kind: Enum, Of: []string{"debug", "info", "warn", "error"}, Optional: true, Help: "the least that is logged; not given: only asks"}},
 			Run: func(_ context.Context, a Args) (Fields, error) {
 				old := p.LogLevel(a.Word("level"))
 				return Fields{{"level", p.LogLevel("")}, {"was", old}}, nil
 			}},
-		{Name: "log tail", Help: "The newest lines of the log.", Level: Operate,
-			Args: []Arg{{Name: "lines", Kind: "int", Min: 1, Max: 200, Optional: true, Help: "20"}},
+		{Name: "log tail", Help: "The newest lines of the log.", Level: Operate, Example: "log tail 50",
+			Args: []Arg{{Name: "lines", Kind: Int, Min: 1, Max: 200, Unit: "lines", Optional: true, Default: "20", Help: "how many"}},
 			Run: func(_ context.Context, a Args) (Fields, error) {
-				n := 20
-				if a.Has("lines") {
-					n = a.Int("lines")
-				}
-				return Fields{{"log", p.LogTail(n)}}, nil
+				return Fields{{"log", p.LogTail(a.Int("lines"))}}, nil
 			}},
 	}
 }
@@ -111,14 +102,13 @@ func (t Table) help(name string) (Fields, error) {
 			f = append(f, Field{c.Name, c.Help})
 			if name != "" {
 				f = append(f, Field{"usage", c.Usage()})
-				for _, a := range c.Args {
-					if a.Help != "" {
-						f = append(f, Field{"  " + a.Name, a.Help})
-					}
+				for i := range c.Args {
+					f = append(f, Field{"  " + c.Args[i].Name, c.Args[i].Explain()})
 				}
-				if c.Example != "" {
+				if len(c.Args) > 0 {
 					f = append(f, Field{"example", c.Example})
 				}
+				f = append(f, Field{"level", c.Level.String()})
 			}
 		}
 	}
@@ -131,8 +121,8 @@ func (t Table) help(name string) (Fields, error) {
 func room(p Parts) Table {
 	return Table{
 		{Name: "room enter", Help: "Be in a room, from now on: the box comes back by itself after every fault.", Level: Operate, Example: "room enter id=101 user=cart-7",
-			Args: []Arg{{Name: "id", Kind: "word", Optional: true, Help: "the room: 1 to 4294967294, or up to 64 characters; the last one if not given"},
-				{Name: "user", Kind: "word", Optional: true, Help: "this box's name in it: letters, digits, _ and -; the last one if not given"}},
+			Args: []Arg{{Name: "id", Kind: RoomID, Optional: true, Help: "the room; the last one if not given"},
+				{Name: "user", Kind: UserID, Optional: true, Help: "this box's name in it; the last one if not given"}},
 			Run: change(p, func(w *config.Config, a Args) error {
 				w.Room.AutoEnter = true
 				if a.Has("id") {
@@ -167,19 +157,37 @@ func devices(list func(context.Context) ([]hal.Device, error), key string) call 
 	}
 }
 
+// ids suggests what a list command lists.
+func ids(list func(context.Context) ([]hal.Device, error)) func(context.Context) []string {
+	return func(ctx context.Context) []string {
+		if list == nil {
+			return nil // the table stands alone, without a box
+		}
+		ds, err := list(ctx)
+		if err != nil {
+			return nil // no suggestion is no fault
+		}
+		out := []string{"any", "test"}
+		for _, d := range ds {
+			out = append(out, d.ID)
+		}
+		return out
+	}
+}
+
 func camera(p Parts) Table {
 	return Table{
 		{Name: "camera list", Help: "The cameras that are plugged in.", Level: Read, Run: devices(p.Cameras, "camera")},
 		{Name: "camera show", Help: "The camera in use.", Level: Read, Run: show(p.Camera)},
 		{Name: "camera select", Help: "Use this camera, now and whenever it is plugged in.", Level: Operate, Example: `camera select "HD Pro Webcam, any"`,
-			Args: []Arg{{Name: "match", Kind: "word", Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there"}},
+			Args: []Arg{{Name: "match", Kind: Text, Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there", Suggest: ids(p.Cameras)}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Camera.Match = a.Word("match"); return nil })},
 		{Name: "camera start", Help: "Open the camera, and again whenever it was lost.", Level: Operate,
 			Run: change(p, func(w *config.Config, _ Args) error { w.Camera.Stopped = false; return nil })},
 		{Name: "camera stop", Help: "Close the camera: its lamp goes out.", Level: Operate,
 			Run: change(p, func(w *config.Config, _ Args) error { w.Camera.Stopped = true; return nil })},
 		{Name: "camera mute", Help: "Send no picture; the camera stays open.", Level: Operate, Example: "camera mute on",
-			Args: []Arg{{Name: "state", Kind: "bool"}},
+			Args: []Arg{{Name: "state", Kind: Bool, Help: "muted or not"}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Camera.Muted = a.On("state"); return nil })},
 	}
 }
@@ -189,17 +197,17 @@ func mic(p Parts) Table {
 		{Name: "mic list", Help: "The microphones that are plugged in.", Level: Read, Run: devices(p.Mics, "mic")},
 		{Name: "mic show", Help: "The microphone in use.", Level: Read, Run: show(p.Mic)},
 		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Level: Operate, Example: `mic select "USB Audio, any"`,
-			Args: []Arg{{Name: "match", Kind: "word", Help: "as for camera select"}},
+			Args: []Arg{{Name: "match", Kind: Text, Help: "as for camera select", Suggest: ids(p.Mics)}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
 		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Level: Operate,
 			Run: change(p, func(w *config.Config, _ Args) error { w.Mic.Stopped = false; return nil })},
 		{Name: "mic stop", Help: "Close the microphone.", Level: Operate,
 			Run: change(p, func(w *config.Config, _ Args) error { w.Mic.Stopped = true; return nil })},
 		{Name: "mic mute", Help: "Send silence; the microphone stays open.", Level: Operate, Example: "mic mute on",
-			Args: []Arg{{Name: "state", Kind: "bool"}},
+			Args: []Arg{{Name: "state", Kind: Bool, Help: "muted or not"}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Muted = a.On("state"); return nil })},
 		{Name: "mic volume", Help: "Software gain.", Level: Operate, Example: "mic volume 120",
-			Args: []Arg{{Name: "percent", Kind: "int", Min: 0, Max: 150}},
+			Args: []Arg{{Name: "percent", Kind: Int, Min: 0, Max: 150, Unit: "percent", Help: "100 leaves the sound as it is"}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Volume = a.Int("percent"); return nil })},
 	}
 }
@@ -208,33 +216,29 @@ func video(p Parts) Table {
 	return Table{
 		{Name: "video show", Help: "What is wanted, captured and coded.", Level: Read, Run: show(p.Video)},
 		{Name: "video resolution", Help: "Size of the picture; the camera's nearest is taken. The bit rate becomes TRTC's recommendation.", Level: Operate, Example: "video resolution 1280x720",
-			Args: []Arg{{Name: "size", Kind: "word", Help: "1280x720, a TRTC number (112) or a name (720p)"}},
+			Args: []Arg{{Name: "size", Kind: Size, Help: "width and height, a name, or TRTC's number"}},
 			Run: change(p, func(w *config.Config, a Args) error {
-				r, err := trtc.ParseResolution(a.Word("size"))
-				if err != nil {
-					return Errorf(CodeArgument, "%v", err)
-				}
-				w.Video.Resolution, w.Video.Bitrate, w.Video.MinBitrate = r.String(), 0, 0
+				w.Video.Resolution, w.Video.Bitrate, w.Video.MinBitrate = a.Resolution("size").String(), 0, 0
 				return nil
 			})},
 		{Name: "video fps", Help: "Frames a second.", Level: Operate, Example: "video fps 30",
-			Args: []Arg{{Name: "fps", Kind: "int", Min: 1, Max: 60}},
+			Args: []Arg{{Name: "fps", Kind: Int, Min: 1, Max: 60, Unit: "pictures a second", Help: "the camera's nearest is taken"}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Video.FPS = a.Int("fps"); return nil })},
 		{Name: "video bitrate", Help: "Most bits that the picture may take; the network can press it lower.", Level: Operate, Example: "video bitrate 1200",
-			Args: []Arg{{Name: "kbps", Kind: "int", Min: 50, Max: 20000, Help: "kbit/s"}},
+			Args: []Arg{{Name: "kbps", Kind: Int, Min: 50, Max: 20000, Unit: "kbit/s", Help: "the most"}},
 			Run: change(p, func(w *config.Config, a Args) error {
 				w.Video.Bitrate = a.Int("kbps")
 				w.Video.MinBitrate = min(w.Video.MinBitrate, w.Video.Bitrate)
 				return nil
 			})},
 		{Name: "video rotation", Help: "Turn the picture clockwise.", Level: Operate, Example: "video rotation 90",
-			Args: []Arg{{Name: "degrees", Kind: "word", Of: []string{"0", "90", "180", "270"}}},
+			Args: []Arg{{Name: "degrees", Kind: Enum, Of: []string{"0", "90", "180", "270"}, Unit: "degrees", Help: "clockwise"}},
 			Run: change(p, func(w *config.Config, a Args) error {
 				w.Video.Rotation = 90 * slices.Index([]string{"0", "90", "180", "270"}, a.Word("degrees"))
 				return nil
 			})},
 		{Name: "video mirror", Help: "Mirror the picture left to right, for all viewers.", Level: Operate, Example: "video mirror on",
-			Args: []Arg{{Name: "state", Kind: "bool"}},
+			Args: []Arg{{Name: "state", Kind: Bool, Help: "mirrored or not"}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Video.Mirror = a.On("state"); return nil })},
 	}
 }

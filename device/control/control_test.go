@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -79,7 +80,8 @@ func parts() Parts {
 }
 
 // TestTranscripts plays the files in testdata: "> " is a line in, ">> " bytes in as a Go
-// string, without a line's end, "< " a line out, "# " a remark.
+// string, without a line's end, "< " a line out, "# " a remark. With UPDATE=1 in the
+// environment it writes what is answered now: read the difference.
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 3 {
@@ -91,34 +93,54 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var in, want bytes.Buffer
-			for i, l := range strings.Split(strings.TrimSuffix(string(b), "\n"), "\n") {
-				kind, rest, _ := strings.Cut(l, " ")
-				switch kind {
-				case ">":
-					in.WriteString(rest + "\n")
-				case ">>":
-					raw, err := strconv.Unquote(rest)
-					if err != nil {
-						t.Fatalf("line %d: %v", i+1, err)
-					}
-					in.WriteString(raw)
-				case "<":
-					want.WriteString(rest + "\n")
-				case "#", "":
-				default:
-					t.Fatalf("line %d: %q", i+1, l)
-				}
-			}
-			var out bytes.Buffer
-			if err := Commands(parts()).serve(t.Context(), root, &in, &out); err != nil {
+			p := transcript{was: strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")}
+			if err := Commands(parts()).serve(t.Context(), root, &p, &p.out); err != nil {
 				t.Fatal(err)
 			}
-			if d := cmp.Diff(want.String(), out.String()); d != "" {
+			now := strings.Join(p.now, "\n") + "\n"
+			if os.Getenv("UPDATE") != "" {
+				if err := os.WriteFile(name, []byte(now), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := cmp.Diff(string(b), now); d != "" {
 				t.Errorf("answers (-want +got):\n%s", d)
 			}
 		})
 	}
+}
+
+// transcript reads the lines in of a transcript, one at a time, and notes what comes out.
+type transcript struct {
+	was, now []string
+	out      bytes.Buffer
+}
+
+func (p *transcript) Read(b []byte) (int, error) {
+	for l := range strings.Lines(p.out.String()) {
+		p.now = append(p.now, "< "+strings.TrimSuffix(l, "\n"))
+	}
+	p.out.Reset()
+	for len(p.was) > 0 {
+		l := p.was[0]
+		p.was = p.was[1:]
+		kind, rest, _ := strings.Cut(l, " ")
+		if kind == "<" {
+			continue
+		}
+		p.now = append(p.now, l)
+		switch kind {
+		case ">":
+			return copy(b, rest+"\n"), nil
+		case ">>":
+			raw, err := strconv.Unquote(rest)
+			return copy(b, raw), err
+		case "#":
+		default:
+			return 0, fmt.Errorf("transcript: %q", l)
+		}
+	}
+	return 0, io.EOF
 }
 
 // one gives the only line that answers a line, or the last.
@@ -188,43 +210,72 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		if !strings.HasSuffix(c.Help, ".") || c.Run == nil || c.Level == 0 {
 			t.Errorf("%s: help %q, level %s", c.Name, c.Help, c.Level)
 		}
-		needs, optional := false, false
-		for _, a := range c.Args {
-			needs = needs || !a.Optional
+		optional := false
+		for i := range c.Args {
+			a := &c.Args[i]
 			if optional && !a.Optional {
 				t.Errorf("%s: %s is needed and follows one that is not", c.Name, a.Name)
 			}
 			optional = optional || a.Optional
-			switch {
-			case a.Name == "" || a.Kind != "int" && a.Kind != "word" && a.Kind != "bool":
-				t.Errorf("%s: argument %+v", c.Name, a)
-			case a.Kind == "int" && a.Min >= a.Max:
-				t.Errorf("%s: %s from %d to %d", c.Name, a.Name, a.Min, a.Max)
+			if err := stands(a); err != nil {
+				t.Errorf("%s: %s: %v", c.Name, a.Name, err)
+			}
+			if a.Rest && i < len(c.Args)-1 {
+				t.Errorf("%s: %s takes what %s should get", c.Name, a.Name, c.Args[i+1].Name)
 			}
 		}
-		if needs && c.Example == "" {
+		if len(c.Args) > 0 && c.Example == "" {
 			t.Errorf("%s: has arguments and no example", c.Name)
 		}
 		if u := c.Usage(); !strings.HasPrefix(u, c.Name) || strings.Count(u, "=") != len(c.Args) {
 			t.Errorf("%s: usage %q", c.Name, u)
 		}
-		if c.Example != "" {
-			words, err := split(c.Example)
-			if err != nil {
-				t.Fatalf("%s: example: %v", c.Name, err)
-			}
-			got, rest, err := table.find(words)
-			if err != nil || got != c {
-				t.Fatalf("%s: the example is another command's: %v", c.Name, err)
-			}
-			if _, err := c.args(rest); err != nil {
-				t.Errorf("%s: example: %v", c.Name, err)
-			}
+		words, err := split(c.example())
+		if err != nil {
+			t.Fatalf("%s: example: %v", c.Name, err)
+		}
+		got, rest, err := table.find(words)
+		if err != nil || got != c {
+			t.Fatalf("%s: the example is another command's: %v", c.Name, err)
+		}
+		if _, err := c.args(rest); err != nil {
+			t.Errorf("%s: example: %v", c.Name, err)
 		}
 		if f, err := table.help(c.Name); err != nil || f[0] != (Field{c.Name, c.Help}) {
 			t.Errorf("help %s: %v, %v", c.Name, f, err)
 		}
 	}
+}
+
+// stands tells what is wrong with an argument's row.
+func stands(a *Arg) error {
+	number := a.Kind == Int || a.Kind == Duration
+	switch {
+	case a.Name == "" || a.Help == "":
+		return errors.New("without a name or help")
+	case strings.HasSuffix(a.Help, "."):
+		return errors.New("the help ends like a sentence, and goes on")
+	case number && a.Min >= a.Max:
+		return fmt.Errorf("from %d to %d", a.Min, a.Max)
+	case !number && (a.Min != 0 || a.Max != 0 && a.Kind != Text && a.Kind != Secret):
+		return errors.New("a range of no number")
+	case a.Kind == Int && a.Unit == "":
+		return errors.New("a number without a unit")
+	case (a.Kind == Enum) != (len(a.Of) > 0):
+		return errors.New("words to choose from belong to an enum, and an enum has some")
+	case a.Rest && a.Kind != Text:
+		return errors.New("the rest of a line is a text")
+	case a.Default != "" && !a.Optional:
+		return errors.New("a default that nobody can want")
+	case a.values() == string(a.Kind) && a.Kind != Text:
+		return fmt.Errorf("kind %q is not known", a.Kind)
+	}
+	if a.Default != "" {
+		if _, err := a.check(a.Default); err != nil {
+			return fmt.Errorf("default: %w", err)
+		}
+	}
+	return nil
 }
 
 // TestWhatIsWanted says each command that changes something, and looks at what is wanted.

@@ -60,30 +60,22 @@ An error of the room engine has TRTC's negative code and name. The others:
 		}
 		fmt.Fprintf(&b, "\n### `%s`\n\n%s Needs the level %s.\n", c.Name, c.Help, c.Level)
 		if len(c.Args) > 0 {
-			b.WriteString("\n| argument | value | |\n|---|---|---|\n")
+			b.WriteString("\n| argument | value | if not given | |\n|---|---|---|---|\n")
 		}
-		for _, a := range c.Args {
-			fmt.Fprintf(&b, "| `%s`%s | %s | %s |\n", a.Name, map[bool]string{true: " (optional)"}[a.Optional], values(a), a.Help)
+		for i := range c.Args {
+			a := &c.Args[i]
+			without := "an error"
+			switch {
+			case a.Default != "":
+				without = a.Default
+			case a.Optional:
+				without = "may be left out"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", a.Name, a.values(), without, a.Help)
 		}
-		if c.Example != "" {
-			fmt.Fprintf(&b, "\nFor example: `%s`\n", c.Example)
-		}
+		fmt.Fprintf(&b, "\nFor example: `%s`\n", c.example())
 	}
 	return b.String()
-}
-
-func values(a Arg) string {
-	switch {
-	case a.Rest:
-		return "text; the rest of the line, no quotes needed"
-	case len(a.Of) > 0:
-		return strings.Join(a.Of, ", ")
-	case a.Kind == "int":
-		return fmt.Sprintf("%d to %d", a.Min, a.Max)
-	case a.Kind == "bool":
-		return "on, off"
-	}
-	return "text"
 }
 
 func TestDocumentIsUpToDate(t *testing.T) {

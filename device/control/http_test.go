@@ -251,7 +251,7 @@ func TestClient(t *testing.T) {
 			{words: []string{"stats"}, want: "frames: 1099511627776\nshare: 0.3333\n"},
 			{words: []string{"camera", "select", "HD \"Pro\" = best, any"}, want: ""},
 			{words: []string{"camera", "select", `match=HD "Pro" = best, any`}, want: "unchanged: yes\n"},
-			{words: []string{"help", "video fps"}, want: "video fps: Frames a second.\nusage: video fps fps=1…60\nexample: video fps 30\n"},
+			{words: []string{"help", "video fps"}, want: "video fps: Frames a second.\nusage: video fps fps=1…60\n  fps: the camera's nearest is taken; 1 to 60 pictures a second\nexample: video fps 30\nlevel: operate\n"},
 			{words: []string{"room enter"}, code: CodeArgument}, // found, though it is one word
 			{words: []string{"room"}, code: CodeUnknown},
 			{words: []string{"camera", "select", "a\nb"}, code: CodeSyntax},

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 
 	"anchord/device"
 	"anchord/device/config"
@@ -9,19 +10,15 @@ import (
 
 // settings are the commands for every key of the configuration by its dotted name.
 func settings(p Parts) Table {
-	key := Arg{Name: "key", Kind: "word", Help: "a dotted key as in the file, such as video.fps, or a table such as video; all"}
+	key := Arg{Name: "key", Kind: Key, Help: "as in the file; all for everything", Suggest: func(context.Context) []string { return append(tables(), config.Keys()...) }}
 	one := key
-	one.Help = "a dotted key as in the file, such as video.fps"
+	one.Help, one.Suggest = "one value's, as in the file", func(context.Context) []string { return config.Keys() }
 	optional := key
-	optional.Optional = true
+	optional.Optional, optional.Default = true, "all"
 	return Table{
 		{Name: "config get", Level: Read, Help: "What is wanted, and where it comes from: default, board, file, or command.", Example: "config get video", Args: []Arg{optional},
 			Run: func(_ context.Context, a Args) (Fields, error) {
-				name := a.Word("key")
-				if name == "" {
-					name = "all"
-				}
-				values, err := valuesOf(p.Device, name)
+				values, err := valuesOf(p.Device, a.Word("key"))
 				if err != nil {
 					return nil, err
 				}
@@ -35,7 +32,7 @@ func settings(p Parts) Table {
 				return Fields{{"config", out}}, nil
 			}},
 		{Name: "config set", Level: Admin, Help: "Want another value. It is checked, stored, and in force; the part that it concerns alone starts again.", Example: "config set video.bitrate 1200",
-			Args: []Arg{one, {Name: "value", Kind: "word", Rest: true, Empty: true, Help: `its text; a list with commas; "" for none`}},
+			Args: []Arg{one, {Name: "value", Kind: Text, Max: 2048, Rest: true, Empty: true, Help: `a list has commas; "" is none`}},
 			Run: func(_ context.Context, a Args) (Fields, error) {
 				k := a.Word("key")
 				same, err := p.Device.Set(config.Values{k: a.Word("value")})
@@ -75,6 +72,19 @@ func settings(p Parts) Table {
 				return Fields{{"toml", config.Export(p.Device.Wanted(), func(k string) bool { return values[k] })}}, nil
 			}},
 	}
+}
+
+// tables gives what stands for several keys at once.
+func tables() []string {
+	out := []string{"all"}
+	for _, k := range config.Keys() {
+		for i := range len(k) {
+			if k[i] == '.' && !slices.Contains(out, k[:i]) {
+				out = append(out, k[:i])
+			}
+		}
+	}
+	return out
 }
 
 // atStart is said of a value that is not in force yet.
