@@ -155,3 +155,30 @@ func (f Filter) String() string {
 	}
 	return strings.Join(f.patterns, ",")
 }
+
+// CheckEvent tells what in an event is not as the table says: tests of those who publish
+// call it.
+func CheckEvent(e Event) error {
+	k := kindOf(e.Name)
+	if k == nil {
+		return fmt.Errorf("event %s is in no row of the table", e.Name)
+	}
+	seen := map[string]bool{}
+	for _, d := range e.Details {
+		if seen[d.Key] || !slices.ContainsFunc(k.Details, func(o DetailKind) bool { return o.Key == d.Key }) {
+			return fmt.Errorf("event %s: detail %s is in no row of the table, or there twice", e.Name, d.Key)
+		}
+		seen[d.Key] = true
+		switch d.Value.(type) {
+		case string, bool, int, uint64, float64:
+		default:
+			return fmt.Errorf("event %s: %s is a %T", e.Name, d.Key, d.Value)
+		}
+	}
+	for _, d := range k.Details {
+		if !d.Optional && !seen[d.Key] {
+			return fmt.Errorf("event %s: detail %s is missing", e.Name, d.Key)
+		}
+	}
+	return nil
+}
