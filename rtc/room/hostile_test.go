@@ -148,10 +148,28 @@ func TestCandidatesAreBounded(t *testing.T) {
 	if refused < 15 {
 		t.Errorf("%d of 20 floods of candidates were refused", refused)
 	}
-	q := publisher(t)
-	offer := q.offer() + strings.Repeat("a=candidate:1 1 udp 2130706431 192.0.2.1 9 typ host\r\n", 500)
-	if res, text := do(t, http.MethodPost, url+"/whip/1?user=b", typeSDP, offer, nil); res.StatusCode != http.StatusBadRequest {
-		t.Errorf("an offer with 500 candidates: %d %s", res.StatusCode, text)
+	whole := publisher(t).offer()
+	for _, before := range []string{"", "\r"} { // what stands between two lines is passed over when SDP is read
+		offer := whole + strings.Repeat(before+"a=candidate:1 1 udp 2130706431 192.0.2.1 9 typ host\r\n", 500)
+		if res, text := do(t, http.MethodPost, url+"/whip/1?user=b", typeSDP, offer, nil); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("an offer with 500 candidates after %q: %d %s", before, res.StatusCode, text)
+		}
+	}
+}
+
+func TestALongLifeHasManyRestarts(t *testing.T) {
+	_, url := start(t, Config{})
+	p := publisher(t)
+	p.enter(url + "/whip/1?user=a")
+	for n := range 50 {
+		var b strings.Builder
+		fmt.Fprintf(&b, "a=ice-ufrag:abcd%04d\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n", n)
+		for i := range 10 {
+			fmt.Fprintf(&b, "a=candidate:%d 1 udp 2130706431 192.0.2.1 %d typ host\r\n", i, 1000+n*10+i)
+		}
+		if res, text := do(t, http.MethodPatch, p.where, typeFrag, b.String(), http.Header{"If-Match": {"*"}}); res.StatusCode != http.StatusOK {
+			t.Fatalf("restart %d: %d %s", n, res.StatusCode, text)
+		}
 	}
 }
 

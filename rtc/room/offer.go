@@ -31,7 +31,11 @@ func checkOffer(text string, anchor bool) (offer, *Problem) {
 	if anchor {
 		ways = []string{"sendonly", "sendrecv"}
 	}
-	if strings.Count(text, "\na=candidate:") > 2*maxCandidates {
+	candidates := countAttributes(desc.Attributes, "candidate")
+	for _, m := range desc.MediaDescriptions {
+		candidates += countAttributes(m.Attributes, "candidate")
+	}
+	if candidates > 2*maxCandidates {
 		return bad("it has too many candidates")
 	}
 	fingerprint := hasAttribute(desc.Attributes, "fingerprint")
@@ -82,13 +86,15 @@ func checkOffer(text string, anchor bool) (offer, *Problem) {
 	return o, nil
 }
 
-func hasAttribute(all []sdp.Attribute, key string) bool {
+func hasAttribute(all []sdp.Attribute, key string) bool { return countAttributes(all, key) > 0 }
+
+func countAttributes(all []sdp.Attribute, key string) (n int) {
 	for _, a := range all {
 		if a.Key == key {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // refusedSection says whether an answer turns down a section of the offer: no codec in common.

@@ -39,7 +39,7 @@ type session struct {
 	offer offer      // the last one
 	text  string     // its SDP
 	etag  string
-	tried int // candidates that were trickled
+	tried int // candidates that were trickled since ICE began
 
 	// For the server's rounds only.
 	answers uint64    // ICE checks answered, as last seen
@@ -102,10 +102,11 @@ func (s *session) restart(ctx context.Context, ufrag, pwd string) (answer string
 	}
 	s.text = withCredentials(s.text, ufrag, pwd)
 	s.offer.ufrag, s.offer.pwd = ufrag, pwd
+	s.tried = 0 // the old candidates are forgotten
 	return s.negotiate(ctx)
 }
 
-// maxTrickled bounds the candidates of one session: each is pinged from every address that the
+// maxTrickled bounds the candidates of one session until it restarts ICE: each is pinged from every address that the
 // server has, wherever it leads.
 const maxTrickled = 4 * maxCandidates
 
