@@ -96,7 +96,8 @@ func resolve(ctx context.Context, names []string) ([]string, error) {
 }
 
 // connect makes a PeerConnection for an anchor or a viewer. nacks counts what is asked for again;
-// flood is told when the peer makes more streams than any honest one.
+// flood is told when the peer makes more streams, or pings from more addresses, than any honest
+// one; it may be called again.
 func (w *wire) connect(anchor bool, nacks *atomic.Uint64, flood func()) (*webrtc.PeerConnection, error) {
 	media := &webrtc.MediaEngine{}
 	registry := &interceptor.Registry{}
@@ -111,7 +112,7 @@ func (w *wire) connect(anchor bool, nacks *atomic.Uint64, flood func()) (*webrtc
 	set.SetIncludeLoopbackCandidate(true)
 	set.SetSRTPProtectionProfiles(rtc.Ciphers()...)
 	set.SetFireOnTrackBeforeFirstRTP(true) // so that an anchor that saves its encoder can be asked for a key frame
-	set.SetICEBindingRequestHandler((&roam{}).asked)
+	set.SetICEBindingRequestHandler((&roam{flood: flood}).asked)
 	// The window keeps an anchor from having two packets encrypted under one number (RFC 7714
 	// section 8.1), and has to be wide: a packet that was asked for again comes hundreds of packets
 	// late, and pion's own is 64.
