@@ -54,6 +54,8 @@ type Camera struct {
 	state  sync.Mutex
 	status CameraStatus
 
+	out media.Format // of the last picture that was handed on; frameLoop's own
+
 	frames, late, corrupt atomic.Uint64
 }
 
@@ -66,6 +68,8 @@ type CameraStatus struct {
 	// Late counts frames that were dropped because all pictures of the pool were in use,
 	// Corrupt those that could not be decoded.
 	Late, Corrupt uint64
+	// Out is the format of the last picture that was handed on, also after its camera is gone.
+	Out media.Format
 }
 
 // NewCamera makes a Camera; nothing is opened before Run.
@@ -87,7 +91,7 @@ func (c *Camera) Status() CameraStatus {
 
 func (c *Camera) closed(d hal.Device, err error) {
 	c.state.Lock()
-	c.status = CameraStatus{Faults: c.status.Faults}
+	c.status = CameraStatus{Faults: c.status.Faults, Out: c.status.Out}
 	c.state.Unlock()
 	if err != nil && c.c.Ready != nil {
 		c.c.Ready(CameraStatus{Device: d}, err)
@@ -166,8 +170,7 @@ func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 		if f.Pixel == c.c.Pixel && f.Turn.Zero() {
 			f.Turn = turn
 			f.Marks[media.Converted] = f.Marks[media.Arrived]
-			c.frames.Add(1)
-			c.c.Out.Put(f)
+			c.handOn(f)
 			continue
 		}
 		out := media.Format{Pixel: c.c.Pixel, Size: f.Size.Turned(f.Turn.Rotation)}
@@ -195,9 +198,20 @@ func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 		}
 		damaged = 0
 		g.Turn = turn
-		c.frames.Add(1)
-		c.c.Out.Put(g)
+		c.handOn(g)
 	}
+}
+
+// handOn gives a picture to the readers.
+func (c *Camera) handOn(f *media.Frame) {
+	if f.Format != c.out {
+		c.out = f.Format
+		c.state.Lock()
+		c.status.Out = f.Format
+		c.state.Unlock()
+	}
+	c.frames.Add(1)
+	c.c.Out.Put(f)
 }
 
 // pictures makes a pool that an encoder in a process of its own can read without a copy.

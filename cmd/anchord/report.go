@@ -68,6 +68,15 @@ func (d *daemon) micWord() string {
 	return inUse(w.Stopped, w.Muted, s.Device.ID, "")
 }
 
+// noCamera gives the words of the slate.
+func (d *daemon) noCamera() []string {
+	lines := []string{"NO CAMERA"}
+	if s := d.cameraPart.State(); s.Err != nil && s.Phase != run.Running {
+		lines = append(lines, control.Clean(s.Err.Error()))
+	}
+	return append(lines, "Plug in a camera, or choose one: anchorctl camera list")
+}
+
 // inUse says how a device stands; more is added when it gives all it has.
 func inUse(off, muted bool, id, more string) string {
 	switch {
@@ -117,6 +126,13 @@ func (d *daemon) cameraFields() control.Fields {
 	if s.Device.ID != "" {
 		f = append(f, control.Field{Key: "name", Value: s.Device.Name}, control.Field{Key: "node", Value: s.Device.Node}, control.Field{Key: "port", Value: s.Device.Port},
 			control.Field{Key: "format", Value: s.Mode.Pixel.String()}, control.Field{Key: "size", Value: s.Mode.Size.String()}, control.Field{Key: "fps", Value: s.Mode.Rate.Float()})
+	}
+	what, err := d.still.Shows()
+	if what != "" {
+		f = append(f, control.Field{Key: "in_its_place", Value: what})
+	}
+	if err != nil {
+		f = append(f, control.Field{Key: "mute_image", Value: err.Error()})
 	}
 	return append(f, problem(d.cameraPart)...)
 }

@@ -16,6 +16,10 @@ func cameraSettings(c config.Config) capture.CameraSettings {
 		Turn: media.Turn{Rotation: media.Rotation(c.Video.Rotation), Mirror: c.Video.Mirror}}
 }
 
+func stillSettings(c config.Config) capture.StillSettings {
+	return capture.StillSettings{Image: c.Camera.MuteImage, FPS: c.Camera.MuteFPS, Slate: c.Camera.Slate}
+}
+
 func micSettings(c config.Config) capture.MicrophoneSettings {
 	_, channels, _ := c.Mic.Sound()
 	return capture.MicrophoneSettings{Match: c.Mic.Match, Channels: channels, Off: c.Mic.Stopped}

@@ -50,6 +50,7 @@ type daemon struct {
 	video   media.Tap[*media.Packet]
 	audio   media.Tap[*media.Packet]
 	camera  *capture.Camera
+	still   *capture.Still // speaks in the camera's place
 	mic     *capture.Microphone
 	encoder *encoder.Video
 	opus    *encoder.Audio
@@ -92,6 +93,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log) (*daemon, err
 	// Camera → encoder → room.
 	d.camera = capture.NewCamera(capture.CameraConfig{Log: part("camera"), Cameras: d.cameras, Test: d.testCameras,
 		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand}, cameraSettings(c))
+	d.still = capture.NewStill(capture.StillConfig{Log: part("still"), Camera: d.camera, Out: &d.frames, Pixel: media.YU12, Demand: &d.demand, Why: d.noCamera}, stillSettings(c))
 	d.mic = capture.NewMicrophone(capture.MicrophoneConfig{Log: part("mic"), Microphones: d.mics, Test: d.testMics, Out: &d.sounds}, micSettings(c))
 	latest, sounds := media.NewLatest(), media.NewMailbox[*media.Sound](4)
 	d.frames.Add(latest.Put)
@@ -176,6 +178,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 	d.encoderPart = d.group.Keep("encoder", d.encoder.Run)
 	d.opuPart = d.group.Keep("opus", d.opus.Run)
 	d.cameraPart = d.group.Keep("camera", after(d.open, d.camera.Run))
+	d.group.Keep("still", after(d.open, d.still.Run))
 	d.micPart = d.group.Keep("mic", after(d.open, d.mic.Run))
 	d.group.Keep("camera-watch", func(ctx context.Context) error {
 		return d.cameras.Watch(ctx, func() { d.camera.Changed(); d.cameraPart.Poke() })
@@ -232,6 +235,10 @@ func (d *daemon) apply(old, now config.Config) {
 	if s := cameraSettings(now); s != cameraSettings(old) {
 		d.camera.Set(s)
 		d.cameraPart.Poke()
+		d.still.Poke()
+	}
+	if s := stillSettings(now); s != stillSettings(old) {
+		d.still.Set(s)
 	}
 	if s := micSettings(now); s != micSettings(old) {
 		d.mic.Set(s)

@@ -48,10 +48,13 @@ type ICE struct {
 
 // Camera says which camera is used.
 type Camera struct {
-	Match   string `toml:"match"`
-	Format  string `toml:"format"`
-	Stopped bool   `toml:"stopped"`
-	Muted   bool   `toml:"muted"`
+	Match     string `toml:"match"`
+	Format    string `toml:"format"`
+	Stopped   bool   `toml:"stopped"`
+	Muted     bool   `toml:"muted"`
+	MuteImage string `toml:"mute_image"`
+	MuteFPS   int    `toml:"mute_fps"`
+	Slate     bool   `toml:"slate"`
 }
 
 // Mic says which microphone is used, and how it sounds.
@@ -120,7 +123,7 @@ func Default() Config {
 	return Config{
 		Room:    Room{URL: "embedded:", ID: "", User: ""},
 		ICE:     ICE{Servers: []string{}},
-		Camera:  Camera{Match: "any", Format: "auto"},
+		Camera:  Camera{Match: "any", Format: "auto", MuteFPS: 5, Slate: true},
 		Mic:     Mic{Match: "any", Volume: 100, Quality: "default"},
 		Video:   Video{Resolution: "640x360", FPS: trtc.DefaultFPS},
 		Encoder: Encoder{Order: []string{"openh264"}},
@@ -253,6 +256,10 @@ func (c *Config) Validate() []Fault {
 		}
 	}
 	oneOf("camera.format", c.Camera.Format, "auto", "mjpeg", "yuyv", "nv12", "yu12")
+	within("camera.mute_fps", c.Camera.MuteFPS, 5, 10, " frames a second")
+	if i := c.Camera.MuteImage; i != "" && !filepath.IsAbs(i) {
+		bad("camera.mute_image", i, "allowed: a file's whole path, a JPEG or PNG; empty: no picture is sent")
+	}
 	within("mic.volume", c.Mic.Volume, 0, 150, " percent")
 	oneOf("mic.quality", c.Mic.Quality, "speech", "default", "music")
 	if _, err := trtc.ParseResolution(c.Video.Resolution); err != nil {

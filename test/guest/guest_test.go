@@ -27,6 +27,7 @@ auto_enter = true
 [camera]
 match = "any"
 format = "%%FORMAT%%"
+slate = false
 [mic]
 match = "mic"
 server = "unix:/run/pa/native"
