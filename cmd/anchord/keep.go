@@ -9,6 +9,7 @@ import (
 
 	"anchord/device"
 	"anchord/device/config"
+	"anchord/device/control"
 	"anchord/device/store"
 	"anchord/internal/run"
 )
@@ -44,6 +45,16 @@ func restore(ctx context.Context, dev *device.Device, log *slog.Logger) (*kept, 
 	}
 	dev.Keep(keeper{st})
 	return k, nil
+}
+
+// tokens lets in by HTTP whom the store names, and has changes of that kept.
+func (k *kept) tokens(t *control.Tokens) {
+	if k.store == nil {
+		return
+	}
+	for _, err := range t.Restore(k.store.Load(), k.store) {
+		k.log.Warn("a stored token lets nobody in", "err", err)
+	}
 }
 
 // storePath gives where the store is; "" is nowhere. "auto" is the folder that systemd made

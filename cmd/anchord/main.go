@@ -105,6 +105,7 @@ func start(ctx context.Context, file config.File, log *slog.Logger, sink *system
 		return err
 	}
 	d.kept = kept
+	kept.tokens(&d.tokens)
 	kept.parts(&d.group)
 	return d.run(ctx)
 }

@@ -40,6 +40,8 @@ type daemon struct {
 
 	device *device.Device
 	kept   *kept
+	tokens control.Tokens
+	gate   control.Gate
 	demand media.Demand
 
 	cameras, testCameras hal.Cameras
@@ -112,6 +114,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log) (*daemon, err
 	} else {
 		close(d.hosting)
 	}
+	d.gate.Auth, d.gate.Log = &d.tokens, part("http")
 	if err := d.parts(part); err != nil {
 		return nil, err
 	}
@@ -139,7 +142,8 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 			if err != nil {
 				return err
 			}
-			h := control.HTTP{Table: table, Auth: control.FirstOnly(token), Snapshot: func(r *http.Request) ([]byte, error) {
+			d.tokens.First(token)
+			h := control.HTTP{Table: table, Gate: &d.gate, Snapshot: func(r *http.Request) ([]byte, error) {
 				b, _, err := d.snapshot(r.Context(), 85)
 				return b, err
 			}}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"fmt"
 	"strings"
 )
@@ -46,4 +47,7 @@ type Authenticator interface {
 	// nobody does, or not any more. The time it takes says nothing about the tokens that
 	// there are.
 	Authenticate(token string) (name string, level Level, ok bool)
+	// While gives a context that ends when the token does, for requests that last. The
+	// caller calls done.
+	While(ctx context.Context, token string) (_ context.Context, done func())
 }

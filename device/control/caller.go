@@ -1,10 +1,6 @@
 package control
 
-import (
-	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-)
+import "context"
 
 // Caller is whoever says a command.
 type Caller struct {
@@ -31,17 +27,4 @@ func withCaller(ctx context.Context, c Caller) context.Context {
 func CallerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
-}
-
-// FirstOnly is an Authenticator that knows one token, named first, which allows all; none
-// if it is empty.
-type FirstOnly []byte
-
-// Authenticate compares in constant time.
-func (f FirstOnly) Authenticate(token string) (string, Level, bool) {
-	got, want := sha256.Sum256([]byte(token)), sha256.Sum256(f)
-	if len(f) == 0 || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-		return "", 0, false
-	}
-	return "first", Admin, true
 }

@@ -21,6 +21,8 @@ func (byName) Authenticate(t string) (string, Level, bool) {
 	return "", 0, false
 }
 
+func (byName) While(ctx context.Context, _ string) (context.Context, func()) { return ctx, func() {} }
+
 // TestAccess says every command with every level.
 func TestAccess(t *testing.T) {
 	table := Commands(parts())
@@ -54,7 +56,7 @@ func TestAccess(t *testing.T) {
 
 func TestAccessByHTTP(t *testing.T) {
 	mux := http.NewServeMux()
-	h := HTTP{Table: Commands(parts()), Auth: byName{}, Snapshot: func(*http.Request) ([]byte, error) { return []byte("jpeg"), nil }}
+	h := HTTP{Table: Commands(parts()), Gate: &Gate{Auth: byName{}}, Snapshot: func(*http.Request) ([]byte, error) { return []byte("jpeg"), nil }}
 	h.Register(mux)
 	for _, c := range []struct {
 		method, path, body string
@@ -80,19 +82,5 @@ func TestAccessByHTTP(t *testing.T) {
 				t.Errorf("%s %s %s as %s: %d %s", c.method, c.path, c.body, l, w.Code, w.Body)
 			}
 		}
-	}
-}
-
-func TestFirstOnly(t *testing.T) {
-	if name, l, ok := FirstOnly(token).Authenticate(token); name != "first" || l != Admin || !ok {
-		t.Error(name, l, ok)
-	}
-	for _, wrong := range []string{"", token[1:], token + "x"} {
-		if name, l, ok := FirstOnly(token).Authenticate(wrong); name != "" || l != 0 || ok {
-			t.Errorf("%q: %v %v %v", wrong, name, l, ok)
-		}
-	}
-	if _, _, ok := FirstOnly(nil).Authenticate(""); ok {
-		t.Error("no token opens")
 	}
 }

@@ -27,6 +27,7 @@ type Parts struct {
 	Snapshot func(ctx context.Context, quality int) (jpeg []byte, s media.Size, e error) // the next picture
 	LogLevel func(level string) (old string)                                             // sets it; "" only asks
 	LogTail  func(lines int) []string                                                    // the newest lines
+	Tokens   *Tokens                                                                     // who may come in by HTTP
 }
 
 // Commands gives the table for the parts.
@@ -38,6 +39,7 @@ func Commands(p Parts) Table {
 	t = append(t, mic(p)...)
 	t = append(t, video(p)...)
 	t = append(t, settings(p)...)
+	t = append(t, tokens(p.Tokens)...)
 	return t
 }
 

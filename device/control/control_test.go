@@ -68,7 +68,7 @@ func parts() Parts {
 			}
 			return []byte("jpeg"), media.Size{W: 640, H: 360}, nil
 		},
-		LogLevel: func(l string) string {
+		Tokens: &Tokens{}, LogLevel: func(l string) string {
 			old := level
 			if l != "" {
 				level = l

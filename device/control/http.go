@@ -12,8 +12,8 @@ import (
 // HTTP serves the commands as HTTP.
 type HTTP struct {
 	Table Table
-	// Auth knows the bearer tokens; every request but /healthz needs one.
-	Auth Authenticator
+	// Gate lets requests in; only /healthz goes without.
+	Gate *Gate
 	// Snapshot is Parts.Snapshot.
 	Snapshot func(r *http.Request) ([]byte, error)
 }
@@ -27,11 +27,11 @@ func (h *HTTP) Register(mux *http.ServeMux) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		io.WriteString(w, "ok\n")
 	})
-	mux.Handle("GET /v1/status", h.guard(Read, func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /v1/status", h.Gate.Guard(Read, func(w http.ResponseWriter, r *http.Request) {
 		h.answer(w, r, []byte(`{"cmd":"status"}`))
 	}))
-	mux.Handle("POST /v1/command", h.guard(Read, h.command))
-	mux.Handle("GET /v1/snapshot.jpg", h.guard(Operate, func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("POST /v1/command", h.Gate.Guard(Read, h.command))
+	mux.Handle("GET /v1/snapshot.jpg", h.Gate.Guard(Operate, func(w http.ResponseWriter, r *http.Request) {
 		b, err := h.Snapshot(r)
 		if err != nil {
 			fail(w, http.StatusServiceUnavailable, errorOf(err))
@@ -103,33 +103,6 @@ func status(code int) int {
 }
 
 func fail(w http.ResponseWriter, code int, e *Error) { send(w, code, refusal(e)) }
-
-// guard lets requests through that carry a token of at least this level; the handler finds
-// whose it is with CallerOf. Bearer tokens do not travel by themselves as cookies do, so
-// another site's page has nothing to ride on; the Host and Origin checks are in Local.
-func (h *HTTP) guard(need Level, next http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, t, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		t = strings.TrimSpace(t)
-		var by Caller
-		ok := strings.EqualFold(scheme, "Bearer") && t != "" && h.Auth != nil
-		if ok {
-			by.Name, by.Level, ok = h.Auth.Authenticate(t)
-			by.Name = "token " + by.Name
-		}
-		if !ok {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="anchord"`)
-			fail(w, http.StatusUnauthorized, Errorf(CodeDenied, "a bearer token is needed; the first one is in the file that [control.http] token_file names"))
-			return
-		}
-		w.Header().Set("Cache-Control", "no-store")
-		if err := by.may(need, r.URL.Path); err != nil {
-			fail(w, http.StatusForbidden, errorOf(err))
-			return
-		}
-		next(w, r.WithContext(withCaller(r.Context(), by)))
-	})
-}
 
 // Local wraps the handler of a listener on loopback: it answers only to the names of
 // this machine, so that a page elsewhere cannot reach it by a name that it makes point

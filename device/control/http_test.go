@@ -20,7 +20,9 @@ const token = "0123456789abcdef0123456789abcdef"
 
 func handler() http.Handler {
 	mux := http.NewServeMux()
-	h := HTTP{Table: Commands(parts()), Auth: FirstOnly(token), Snapshot: func(r *http.Request) ([]byte, error) {
+	var tokens Tokens
+	tokens.First([]byte(token))
+	h := HTTP{Table: Commands(parts()), Gate: &Gate{Auth: &tokens}, Snapshot: func(r *http.Request) ([]byte, error) {
 		if r.URL.RawQuery == "fail" {
 			return nil, context.DeadlineExceeded
 		}

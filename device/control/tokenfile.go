@@ -1,8 +1,6 @@
 package control
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -85,10 +83,7 @@ func newToken(path string) ([]byte, error) {
 		return nil, fmt.Errorf("make the token file: %w: choose a folder that this user may write to in [control.http] token_file", err)
 	}
 	defer os.Remove(f.Name()) // it has its real name by then, or is to go
-	t := make([]byte, base64.RawURLEncoding.EncodedLen(32))
-	var b [32]byte
-	rand.Read(b[:])
-	base64.RawURLEncoding.Encode(t, b[:])
+	t := []byte(randomToken())
 	_, err = f.Write(append(t[:len(t):len(t)], '\n'))
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
