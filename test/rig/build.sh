@@ -92,12 +92,13 @@ module_files() {
 	local B=$1 S=$source_dir H=$header_dir L
 	cp "$S"/drivers/media/test-drivers/vicodec/*.[ch] "$S/drivers/media/test-drivers/vim2m.c" "$S/drivers/media/v4l2-core/v4l2-mem2mem.c" \
 		"$S/drivers/i2c/i2c-stub.c" "$S"/drivers/gpio/{gpio-sim.c,gpio-mockup.c,gpiolib.h} "$S/kernel/irq/irq_sim.c" \
-		"$S/sound/drivers/dummy.c" "$here"/vh264/vh264.[ch] "$here/vaccel/vaccel.c" "$B/"
+		"$S/sound/drivers/dummy.c" "$here"/vh264/*.[ch] "$here/vaccel/vaccel.c" "$B/"
 	# irq_sim is never a module upstream: it needs a licence line and an exported call.
 	sed -i 's/handle_simple_irq(irq_to_desc(irqnum));/generic_handle_irq(irqnum);/; s/#include <linux\/irq_sim.h>/#include <linux\/module.h>\n&/' "$B/irq_sim.c"
 	echo 'MODULE_LICENSE("GPL");' >>"$B/irq_sim.c"
 	cat >"$B/Kbuild" <<-'K'
 	obj-m += vh264.o vaccel.o vicodec.o vim2m.o gpio-sim.o gpio-mockup.o irq_sim.o
+	vh264-y := vh264-main.o vh264-ioctl.o vh264-ctrl.o vh264-queue.o vh264-engine.o vh264-level.o vh264-quirk.o
 	vicodec-y := vicodec-core.o codec-fwht.o codec-v4l2-fwht.o
 	ifndef CONFIG_V4L2_MEM2MEM_DEV
 	obj-m += v4l2-mem2mem.o
@@ -204,7 +205,8 @@ image_files() {
 tools() {
 	local d=$C/tools
 	mkdir -p "$d"
-	(cd "$here/../.." && CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "$d/" ./test/rig/vusb ./test/rig/vh264/vh264-helper)
+	(cd "$here/../.." && CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "$d/" ./test/rig/vusb)
+	PKG=./test/rig/vh264/vh264-helper "$here/../../.ci/cross.sh" "$arch" "$d/vh264-helper" >/dev/null # it links OpenH264
 }
 
 # sweep removes what an older build left, unless a guest is running from it.
@@ -225,7 +227,7 @@ build() {
 	flock 9
 	packages
 	local key
-	key=$({ cat "$L/kernel" "$L/host" "$L/guest" "$here/guest/init" "$here/guest/rig-run.service" "$here"/vh264/vh264.[ch] "$here/vaccel/vaccel.c"
+	key=$({ cat "$L/kernel" "$L/host" "$L/guest" "$here/guest/init" "$here/guest/rig-run.service" "$here"/vh264/*.[ch] "$here/vaccel/vaccel.c"
 		declare -f; echo "$modules $boot_modules"; } | hash)
 	if [ "$(readlink "$C/current" || true)" != "image-$key" ] || [ ! -d "$C/image-$key" ]; then
 		say "packages"
@@ -233,7 +235,7 @@ build() {
 		once kernel "$({ grep "^linux-image" "$L/kernel"; declare -f kernel_files; } | hash)" kernel_files; kernel_dir=$made
 		once headers "$({ cat "$L/kernel" "$L/host"; declare -f header_files; } | hash)" header_files; header_dir=$made
 		once source "$({ grep "^linux-source" "$L/host"; declare -f source_files; } | hash)" source_files; source_dir=$made
-		once modules "$({ echo "$header_dir $source_dir"; cat "$here"/vh264/vh264.[ch] "$here/vaccel/vaccel.c"; declare -f module_files; } | hash)" module_files; module_dir=$made
+		once modules "$({ echo "$header_dir $source_dir"; cat "$here"/vh264/*.[ch] "$here/vaccel/vaccel.c"; declare -f module_files; } | hash)" module_files; module_dir=$made
 		once root "$({ cat "$L/guest"; declare -f tree_files; } | hash)" tree_files; tree_dir=$made
 		once image "$key" image_files; image_dir=$made
 		ln -sfn "image-$key" "$C/current"

@@ -12,7 +12,12 @@
 #   start_pulse                  a PulseAudio server at /run/pa/native with the source "mic" (440 Hz) and the
 #                                sink "speaker"; PULSE_SERVER is set. At most one
 #   kill_pulse                   as kill -9
-#   start_vh264                  the virtual H.264 encoder; sets VH264 to its node
+#   start_vh264 [NAME=VALUE...]  the virtual H.264 encoder with those module parameters; sets VH264 to its node
+#   vh264_set NAME=VALUE...      changes parameters while it runs
+#   vh264_get NAME
+#   kill_vh264_engine            as kill -9: its job fails, and the next ones wait for...
+#   start_vh264_engine
+#   stop_vh264                   engine ended and module removed: all clients must have closed it
 # A failed wait ends the script with status 1.
 
 die() { echo "guest: $*" >&2; exit 1; }
@@ -103,11 +108,33 @@ kill_pulse() {
 }
 
 start_vh264() {
-	modprobe vh264
+	[ ! -d /sys/module/vh264 ] || stop_vh264
+	modprobe vh264 "$@" || die "no vh264 with the parameters $*"
 	wait_for /dev/vh264
-	/rig/vh264-helper &
-	for _n in /sys/class/video4linux/video*; do
-		! grep -q vh264 "$_n/name" || VH264=/dev/${_n##*/}
-	done
-	[ -n "${VH264:-}" ] || die "no node of vh264"
+	start_vh264_engine
+	for _n in /sys/devices/platform/vh264*/video4linux/video*; do VH264=/dev/${_n##*/}; done
+	wait_for "$VH264"
 }
+
+start_vh264_engine() {
+	mkdir -p /run/vh264
+	/rig/vh264-helper </dev/null >>/run/vh264/log 2>&1 &
+	echo $! >/run/vh264/pid
+}
+
+kill_vh264_engine() {
+	read -r _pid </run/vh264/pid
+	kill -9 "$_pid"
+	wait "$_pid" 2>/dev/null || true
+	wait_until 10 test ! -e "/proc/$_pid/exe" || die "the engine does not end"
+}
+
+stop_vh264() {
+	read -r _pid </run/vh264/pid
+	kill "$_pid" 2>/dev/null || true
+	wait_until 10 rmmod vh264 || die "vh264 is in use"
+}
+
+_vh264=/sys/module/vh264/parameters
+vh264_set() { for _a; do echo "${_a#*=}" >"$_vh264/${_a%%=*}" || die "vh264: no $_a"; done; }
+vh264_get() { cat "$_vh264/$1"; }

@@ -23,3 +23,11 @@ grep -q 'select timeout' /tmp/enc.log || die "a stuck job did not show"
 encode /tmp/again 30
 cmp /tmp/again /host/encoder.h264 || die "not the same stream after a stuck job"
 echo "recovered after STREAMOFF"
+
+start_vh264 engine=openh264 api=splane
+encode /tmp/lossy 30
+grep -q EOS /tmp/enc.log || die "OpenH264: no EOS event: $(cat /tmp/enc.log)"
+a=$(stat -c %s /host/encoder.h264) b=$(stat -c %s /tmp/lossy)
+[ "$b" -gt 0 ] && [ "$b" -lt $((a / 4)) ] || die "OpenH264: $b bytes"
+echo "single-planar, OpenH264: $b bytes, drained"
+stop_vh264

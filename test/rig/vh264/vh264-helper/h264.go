@@ -61,17 +61,17 @@ func nal(out []byte, head byte, rbsp []byte) []byte {
 	return out
 }
 
-// stream is what an encoder remembers between pictures.
-type stream struct {
+// lossless is what that engine remembers between pictures.
+type lossless struct {
 	num uint32 // frame_num
 	idr uint32 // idr_pic_id
 	n   uint32 // pictures since the last key frame
 	ref []byte // the macroblocks of the last picture
 }
 
-// sps gives a sequence parameter set of constrained baseline profile, level 4.0.
+// sps gives a sequence parameter set of constrained baseline profile.
 func sps(j *job) []byte {
-	w := &bits{b: []byte{66, 0xc0, 40}}
+	w := &bits{b: []byte{66, 0xc0, byte(j.Level)}}
 	w.ue(0)
 	w.ue(0)
 	w.ue(2)
@@ -155,16 +155,18 @@ func blocks(j *job, p []byte) []byte {
 }
 
 // encode gives one access unit: blocks that changed as I_PCM, the others as P_Skip.
-func (t *stream) encode(j *job, p []byte) (out []byte, key bool) {
+func (t *lossless) encode(j *job, p []byte) (coded, error) {
 	mb := blocks(j, p)
-	key = j.Flags&flagKey != 0 || t.ref == nil || len(t.ref) != len(mb) || (j.Gop > 0 && t.n >= j.Gop)
+	key := j.Flags&flagKey != 0 || t.ref == nil || len(t.ref) != len(mb) || (j.Gop > 0 && t.n >= j.Gop)
 	w := &bits{}
 	w.ue(0)
-	out = nal(nil, 9, []byte{0xf0}) // access unit delimiter
+	out := nal(nil, 9, []byte{0xf0}) // access unit delimiter
+	head := 0
 	if key {
 		t.n, t.num = 0, 0
 		t.idr = (t.idr + 1) & 1
 		out = nal(nal(out, 0x67, sps(j)), 0x68, pps())
+		head = len(out)
 		w.ue(7)
 		w.ue(0)
 		w.u(4, 0)
@@ -197,13 +199,15 @@ func (t *stream) encode(j *job, p []byte) (out []byte, key bool) {
 	if skip > 0 {
 		w.ue(skip)
 	}
-	head := byte(0x41)
+	slice := byte(0x41)
 	if key {
-		head = 0x65
+		slice = 0x65
 	}
-	out = nal(out, head, w.trail())
+	out = nal(out, slice, w.trail())
 	t.ref = mb
 	t.n++
 	t.num++
-	return out, key
+	return coded{out, head, key}, nil
 }
+
+func (t *lossless) close() {}
