@@ -41,7 +41,7 @@ const maxAnswer = 16 << 20
 
 // Do says one command, the words of a command line: "room", "enter", "id=101".
 func (c *Client) Do(ctx context.Context, words []string) (*Answer, error) {
-	q, err := request(words)
+	q, err := writeRequest(words)
 	if err != nil {
 		return nil, err
 	}
@@ -77,10 +77,10 @@ func lineError(raw []byte) *AnswerError {
 	return &AnswerError{code, Clean(p[2]), Clean(p[3])}
 }
 
-// request gives the JSON of a command line. The shell has taken the quotes off already:
+// writeRequest gives the JSON of a command line. The shell has taken the quotes off already:
 // a word with = in it is a named argument, whatever the value holds. Others are kept in
 // their order, as the command's words and positional arguments.
-func request(words []string) ([]byte, error) {
+func writeRequest(words []string) ([]byte, error) {
 	var line []string
 	for _, w := range words {
 		name, value, named := strings.Cut(w, "=")

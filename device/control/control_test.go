@@ -157,18 +157,20 @@ func last(t *testing.T, table Table, line string) string {
 func TestLongLines(t *testing.T) {
 	table := Commands(parts())
 	const tooLong = "ERR 103 too-long a line has at most 4096 bytes"
+	const cutOff = "ERR 100 syntax the line has no end: it was cut off, and nothing was done"
 	pad := func(n int) string { return "version" + strings.Repeat(" ", n-len("version")) }
 	for _, c := range []struct {
 		name, in, want string
 	}{
 		{"the longest", pad(MaxLine) + "\n", "OK"},
 		{"the longest with CR", pad(MaxLine) + "\r\n", "OK"},
-		{"too long", pad(MaxLine+3) + "\n", tooLong},
+		{"too long", pad(MaxLine+1) + "\n", tooLong},
 		{"much too long", pad(1<<20) + "\n", tooLong},
-		{"too long without an end", pad(1 << 16), tooLong},
+		{"too long without an end", pad(1 << 16), cutOff},
 		{"long JSON", `{"cmd":"` + pad(MaxLine) + `"}` + "\n", tooLong},
 		{"a good one follows", pad(1<<16) + "\nversion\n", "OK"},
-		{"the last without an end", "version", "OK"},
+		{"the last without an end", "version", cutOff},
+		{"a good one before one without an end", "version\nvideo fps 3", cutOff},
 		{"long argument", "camera select " + strings.Repeat("x", 257) + "\n", "ERR 102 bad-argument match is longer than 256 bytes"},
 		{"long tag", "@" + strings.Repeat("x", 33) + " version\n", "ERR 100 syntax a tag is @ and up to 32 characters"},
 	} {

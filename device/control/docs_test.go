@@ -27,7 +27,8 @@ room enter 101 cart-7                          a line on the socket; arguments b
 
 A line is answered by lines ` + "`key: value`" + ` and then exactly one last line, ` + "`OK` or `ERR <code> <slug> <message>`" + `;
 a line of JSON by exactly one line of JSON. Values with spaces are quoted as in JSON: ` + "`camera select \"HD Pro Webcam\"`" + `.
-A line has at most ` + fmt.Sprint(MaxLine) + ` bytes. A command that changes something answers ` + "`unchanged: yes`" + ` when it was so already.
+A line has at most ` + fmt.Sprint(MaxLine) + ` bytes and ends with LF, CR or CRLF; a line without its end is not done. In JSON nothing may be
+given twice, and nothing that is not known. A command that changes something answers ` + "`unchanged: yes`" + ` when it was so already.
 
 ## Errors
 

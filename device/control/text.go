@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -116,58 +115,40 @@ func (r reply) json() []byte {
 
 // reply answers one JSON request.
 func (t Table) reply(ctx context.Context, by Caller, line []byte) reply {
-	var q Request
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	err := d.Decode(&q)
-	if err == nil {
-		if _, e := d.Token(); !errors.Is(e, io.EOF) {
-			err = errors.New("something follows the request")
-		}
-	}
+	q, err := readRequest(line)
 	var f Fields
-	if err != nil {
-		q.ID = nil
-		err = Errorf(CodeSyntax, `not a request like {"id":1,"cmd":"status"}: %v`, err)
-	} else {
-		var words []word
-		if words, err = q.words(); err == nil {
-			f, err = t.call(ctx, by, words)
-		}
+	if err == nil {
+		f, err = t.call(ctx, by, q.words)
 	}
 	r := reply{OK: true, Result: f}
 	if err != nil {
 		r = refusal(errorOf(err))
 	}
-	r.ID = q.ID
+	r.ID = q.id
 	return r
 }
 
-// serve talks the text protocol until r ends. A line that is too long is thrown away up
-// to its end and answered with one error.
+// serve talks the text protocol until r ends.
 func (t Table) serve(ctx context.Context, by Caller, r io.Reader, w io.Writer) error {
-	br := bufio.NewReaderSize(r, MaxLine+2)
+	in := newLines(r)
 	for ctx.Err() == nil {
-		line, err := br.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = br.ReadSlice('\n')
-			}
-			line = nil
-			if _, e := fmt.Fprintf(w, "ERR %d %s a line has at most %d bytes\n", CodeTooLong, slug(CodeTooLong), MaxLine); e != nil {
-				return e
-			}
-		}
-		if out := t.answer(ctx, by, line); len(out) > 0 {
-			if _, e := w.Write(out); e != nil {
-				return e
-			}
-		}
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
+		line, err := in.next()
+		var bad *Error
+		var out []byte
+		switch {
+		case errors.As(err, &bad):
+			out = fmt.Appendf(nil, "ERR %d %s %s\n", bad.Code, slug(bad.Code), bad.Message)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
 			return err
+		default:
+			out = t.answer(ctx, by, line)
+		}
+		if len(out) > 0 {
+			if _, err := w.Write(out); err != nil {
+				return err
+			}
 		}
 	}
 	return ctx.Err()

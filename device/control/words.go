@@ -37,10 +37,11 @@ func split(line string) ([]word, error) {
 			if end < 0 {
 				return nil, Errorf(CodeSyntax, "a quote is not closed: %s", short(line))
 			}
-			if err := json.Unmarshal([]byte(line[:end]), &w.value); err != nil {
-				return nil, Errorf(CodeSyntax, "not a JSON string: %s", short(line[:end]))
+			v, err := unquote([]byte(line[:end]))
+			if err != nil {
+				return nil, err
 			}
-			line = line[end:]
+			w.value, line = v, line[end:]
 			if line != "" && line[0] != ' ' && line[0] != '\t' {
 				return nil, Errorf(CodeSyntax, "a space is missing after a quote: %s", short(line))
 			}

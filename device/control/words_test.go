@@ -3,6 +3,9 @@ package control
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -85,7 +88,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte("@17 " + table[i].Usage()))
 		if e := table[i].Example; e != "" {
 			f.Add([]byte(e))
-			j, _ := json.Marshal(Request{ID: json.RawMessage("7"), Cmd: e})
+			j, _ := json.Marshal(map[string]any{"id": 7, "cmd": e})
 			f.Add(j)
 		}
 	}
@@ -136,6 +139,108 @@ func FuzzAnswer(f *testing.F) {
 			}
 			if tag != "" && !strings.HasPrefix(l, tag) && !strings.Contains(l, "a tag is @") {
 				t.Fatalf("%q: no tag before %q", line, l)
+			}
+		}
+	})
+}
+
+// FuzzRequest reads anything as a request: what is read is what encoding/json reads, and
+// nothing is read that it would not.
+func FuzzRequest(f *testing.F) {
+	for _, s := range []string{`{"cmd":"status"}`, `{"id":7,"cmd":"room enter","args":{"id":101,"user":"a"}}`, `{"id":"x","cmd":"a \"b c\"","args":{"s":"\ud83d\ude00","b":true,"n":-1e3}}`,
+		`{"cmd":"a","cmd":"b"}`, `{"args":{"a":{"a":{}}}}`, `{"id":[[[]]]}`, `null`, `[]`, `{"cmd":"\ud800"}`, `{"cmd":"a","args":{"n":1e999}}`, "\xff", `{"cmd":"a"}{`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		q, err := readRequest(line)
+		if err != nil {
+			if c := errorOf(err).Code; c != CodeSyntax && c != CodeArgument && c != CodeTooLong {
+				t.Fatalf("%q: %v", line, err)
+			}
+			return
+		}
+		var want struct {
+			ID   any
+			Cmd  string
+			Args map[string]any
+		}
+		d := json.NewDecoder(bytes.NewReader(line))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&want); err != nil {
+			t.Fatalf("%q is read as %+v, and encoding/json says %v", line, q, err)
+		}
+		head, err := split(want.Cmd)
+		if err != nil || len(q.words) != len(head)+len(want.Args) {
+			t.Fatalf("%q: %+v, %v", line, q, err)
+		}
+		for i, w := range q.words {
+			if i < len(head) {
+				if w != head[i] {
+					t.Fatalf("%q: word %d is %q", line, i+1, w)
+				}
+				continue
+			}
+			switch v := want.Args[w.name].(type) {
+			case string:
+				if v != w.value {
+					t.Fatalf("%q: %q", line, w)
+				}
+			case bool:
+				if v != (w.value == "on") {
+					t.Fatalf("%q: %q", line, w)
+				}
+			case float64:
+				if n, err := strconv.ParseInt(w.value, 10, 64); err != nil || float64(n) != v {
+					t.Fatalf("%q: %q", line, w)
+				}
+			default:
+				t.Fatalf("%q: %q", line, w)
+			}
+		}
+		var id any
+		if q.id != nil && json.Unmarshal(q.id, &id) != nil || id != want.ID {
+			t.Fatalf("%q: id %s", line, q.id)
+		}
+	})
+}
+
+// FuzzLines cuts a stream that comes in pieces.
+func FuzzLines(f *testing.F) {
+	for _, s := range []string{"", "a", "a\nb", "a\r\nb\r\n", "\r\r\n\n", "a\rb\n", strings.Repeat("x", MaxLine+1) + "\nb\n"} {
+		f.Add([]byte(s), 3)
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, piece int) {
+		piece = min(max(piece, 1), len(stream)+1)
+		var parts []io.Reader
+		for p := range slices.Chunk(stream, piece) {
+			parts = append(parts, bytes.NewReader(p))
+		}
+		in := newLines(io.MultiReader(parts...))
+		ends := func(r rune) bool { return r == '\n' || r == '\r' }
+		want := bytes.FieldsFunc(stream, ends)
+		whole := len(stream) == 0 || ends(rune(stream[len(stream)-1]))
+		for i := 0; ; {
+			line, err := in.next()
+			switch {
+			case err == io.EOF:
+				if i != len(want) {
+					t.Fatalf("%d lines of %d", i, len(want))
+				}
+				return
+			case err == errCut:
+				if i++; whole || i != len(want) {
+					t.Fatalf("line %d is said to be cut off", i)
+				}
+			case err == errLong:
+				if i++; len(want[i-1]) <= MaxLine {
+					t.Fatalf("line %d is said to be too long", i)
+				}
+			case err != nil:
+				t.Fatal(err)
+			case len(line) > 0:
+				if i++; !bytes.Equal(line, want[i-1]) {
+					t.Fatalf("line %d is %q, not %q", i, line, want[i-1])
+				}
 			}
 		}
 	})
