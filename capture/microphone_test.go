@@ -128,6 +128,14 @@ func TestMicrophone(t *testing.T) {
 	set(func(v *MicrophoneSettings) { v.Off = false })
 	e.until("on again", loud)
 
+	// One that is named is the only one, there or not.
+	set(func(v *MicrophoneSettings) { v.Match = "on the roof" })
+	if err := e.end(); !errors.Is(err, hal.ErrGone) {
+		t.Error(err)
+	}
+	e = hear(t, ms, nil, MicrophoneSettings{Match: "headset", Channels: 1})
+	e.until("the headset", loud)
+
 	// It never moves to another microphone by accident.
 	ms.Unplug(headset.ID)
 	if err := e.end(); !errors.Is(err, hal.ErrGone) {

@@ -131,10 +131,17 @@ func (s *source[S, D]) reconsider(ctx context.Context, end func(), d hal.Device,
 			return
 		}
 		now := s.Settings()
+		if !set.serves(now) {
+			end() // without a look at what is plugged in, which may hang
+			continue
+		}
+		was, _ := set.device()
 		match, _ := now.device()
 		better, _, err := s.find(ctx, match)
 		// Not the whole of better: while a device streams, less can be found out about it.
-		if !set.serves(now) || err == nil && (better.ID != d.ID || better.Node != d.Node) {
+		// And where other devices are named and none of them is there, this one is not wanted
+		// for that; where the same ones are named it will say by itself that it is gone.
+		if err == nil && (better.ID != d.ID || better.Node != d.Node) || err != nil && match != was {
 			end()
 		}
 	}
