@@ -25,10 +25,12 @@ type attempt struct {
 	call   Call
 	since  time.Time // that it carries
 
-	subscribers int  // -1: the room does not say
-	stream      bool // the room has an event stream
-	mute        bool // ICE was restarted because no RTCP came
-	parting     bool // the other side said goodbye, and may still say why
+	subscribers int    // -1: the room does not say
+	looks       int    // since it said so
+	keys        uint64 // key pictures asked for until it was believed
+	stream      bool   // the room has an event stream
+	mute        bool   // ICE was restarted because no RTCP came
+	parting     bool   // the other side said goodbye, and may still say why
 }
 
 // dial makes attempt n.

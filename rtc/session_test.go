@@ -148,6 +148,33 @@ func TestDemandFollowsTheRoom(t *testing.T) {
 	})
 }
 
+func TestWhoAsksForPicturesSubscribes(t *testing.T) {
+	live(t, func(t *testing.T, w *world) {
+		wish := func() media.Wish { synctest.Wait(); return w.demand.Wish() }
+		_ = w.s.Enter(room("1"))
+		time.Sleep(firstWithin + time.Second)
+		w.mustBe(t, In)
+		w.made()[0].events <- Event{Kind: Subscribers, Count: 1}
+		w.s.video.fb.keys.Add(1)
+		time.Sleep(10 * time.Second)
+		w.made()[0].events <- Event{Kind: Subscribers}
+		w.s.video.fb.keys.Add(1) // was on its way
+		time.Sleep(10 * time.Second)
+		if wish().Subscribed {
+			t.Error("wanted though nobody subscribes")
+		}
+		w.s.video.fb.keys.Add(1)
+		time.Sleep(2 * lookEvery)
+		if !wish().Subscribed || w.s.Stats().Subscribers != -1 {
+			t.Errorf("not wanted though a picture was asked for; %d subscribe", w.s.Stats().Subscribers)
+		}
+		w.made()[0].events <- Event{Kind: Subscribers}
+		if wish().Subscribed {
+			t.Error("the room's word does not count any more")
+		}
+	})
+}
+
 func TestRunAgainEntersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

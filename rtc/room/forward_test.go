@@ -2,6 +2,7 @@ package room
 
 import (
 	"bytes"
+	"net/http"
 	"testing"
 	"time"
 
@@ -312,5 +313,21 @@ func TestOrientationAndLevelAreCarried(t *testing.T) {
 	}
 	if level := ears.next(t, "speaking").data["level"]; level != 50.0 {
 		t.Errorf("−30 dBov is level %v", level)
+	}
+}
+
+func TestNobodyIsAskedForNobody(t *testing.T) {
+	_, url := start(t, Config{})
+	pub := publisher(t)
+	pub.enter(url + "/whip/1?user=a")
+	v := viewer(t)
+	v.enter(url + "/whep/1/a")
+	wait(t, "a key frame request", func() bool { return pub.count(&pub.plis) > 0 })
+	do(t, http.MethodDelete, v.where, "", "", nil) // before the key frame came
+	time.Sleep(100 * time.Millisecond)             // for a request that is on its way
+	before := pub.count(&pub.plis)
+	time.Sleep(lostAfter + 2*tick)
+	if n := pub.count(&pub.plis) - before; n != 0 {
+		t.Errorf("%d requests for nobody", n)
 	}
 }

@@ -88,10 +88,13 @@ func (r *relay) start(src *source) {
 	r.asked = time.Time{} // another sender: the pause since the last request does not count
 	r.src.Store(src)
 	r.mu.Unlock()
-	if r.video && slices.ContainsFunc(r.all(), (*sink).isReady) {
+	if r.video && r.awaited() {
 		r.needKey(time.Now())
 	}
 }
+
+// awaited says whether somebody is connected who takes what is forwarded.
+func (r *relay) awaited() bool { return slices.ContainsFunc(r.all(), (*sink).isReady) }
 
 // hear notes that a packet came.
 func (r *relay) hear(at time.Time) { r.heard.Store(max(1, int64(at.Sub(r.epoch)))) }
@@ -154,10 +157,11 @@ func (r *relay) expectKey(now time.Time) {
 }
 
 // askKey sends the request that is due, if any. A source that sends nothing is asked less often:
-// its camera may be off.
+// its camera may be off. Where nobody is left who needs one nothing is asked for: an anchor may
+// take a request for a sign that it is watched.
 func (r *relay) askKey(now time.Time) {
 	src := r.src.Load()
-	if src == nil || !r.want.Load() {
+	if src == nil || !r.want.Load() || !r.awaited() {
 		return
 	}
 	pause := keyEvery
