@@ -52,10 +52,10 @@ func TestChangeIsAllOrNothing(t *testing.T) {
 	d := box()
 	want := d.Wanted()
 	told := 0
-	d.OnChange(func(old, now config.Config) {
+	d.OnChange(func(old, now config.Config, by string) {
 		told++
-		if len(config.Diff(old, now)) == 0 {
-			t.Error("told of no change")
+		if len(config.Diff(old, now)) == 0 || by != "me" {
+			t.Errorf("told of no change, or of one by %q", by)
 		}
 	})
 	boom := errors.New("boom")
@@ -71,17 +71,17 @@ func TestChangeIsAllOrNothing(t *testing.T) {
 		"no user":    func(c *config.Config) error { c.Room.ID, c.Room.AutoEnter = "1", true; return nil },
 		"own list":   func(c *config.Config) error { c.Encoder.Order[0] = "x264"; return nil },
 	} {
-		if _, err := d.Change(edit); err == nil || err.Error() == "" {
+		if _, err := d.Change("me", edit); err == nil || err.Error() == "" {
 			t.Errorf("%s: no error", name)
 		}
 		if diff := cmp.Diff(want, d.Wanted()); diff != "" {
 			t.Errorf("%s: something was changed: %s", name, diff)
 		}
 	}
-	if same, err := d.Change(func(*config.Config) error { return nil }); !same || err != nil || told != 0 {
+	if same, err := d.Change("me", func(*config.Config) error { return nil }); !same || err != nil || told != 0 {
 		t.Errorf("unchanged: %v %v, told %d", same, err, told)
 	}
-	if same, err := d.Change(func(c *config.Config) error { c.Video.FPS = 30; return nil }); same || err != nil || told != 1 || d.Wanted().Video.FPS != 30 {
+	if same, err := d.Change("me", func(c *config.Config) error { c.Video.FPS = 30; return nil }); same || err != nil || told != 1 || d.Wanted().Video.FPS != 30 {
 		t.Errorf("changed: %v %v, told %d", same, err, told)
 	}
 }
@@ -155,7 +155,7 @@ func TestEveryKeyIsKept(t *testing.T) {
 	}
 	all["room.auto_enter"], all["rooms.open"], all["rooms.enabled"] = "true", "true", "true" // together they fit
 	delete(all, "rooms.enabled")
-	if _, err := d.Set(all); err != nil {
+	if _, err := d.Set("me", all); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(all, m.values); diff != "" {
@@ -173,7 +173,7 @@ func TestEveryKeyIsKept(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
-	if keys, err := d.Reset("all"); err != nil || len(keys) != len(all) || len(m.values) != 0 {
+	if keys, err := d.Reset("me", "all"); err != nil || len(keys) != len(all) || len(m.values) != 0 {
 		t.Errorf("reset %v %v, left %v", keys, err, m.values)
 	}
 	if diff := cmp.Diff(box().Wanted(), d.Wanted()); diff != "" {
@@ -183,7 +183,7 @@ func TestEveryKeyIsKept(t *testing.T) {
 
 func TestValuesSayWhereTheyComeFrom(t *testing.T) {
 	d := box()
-	if _, err := d.Set(config.Values{"video.rotation": "90", "rooms.viewers": "7"}); err != nil {
+	if _, err := d.Set("me", config.Values{"video.rotation": "90", "rooms.viewers": "7"}); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -203,7 +203,7 @@ func TestValuesSayWhereTheyComeFrom(t *testing.T) {
 
 func TestSetSaysAllFaults(t *testing.T) {
 	d := box()
-	_, err := d.Set(config.Values{"video.fps": "x", "video": "1", "vidoe.fps": "3", "video.mirror": "perhaps", "store.path": "/tmp/x"})
+	_, err := d.Set("me", config.Values{"video.fps": "x", "video": "1", "vidoe.fps": "3", "video.mirror": "perhaps", "store.path": "/tmp/x"})
 	var w *WantError
 	if !errors.As(err, &w) || len(w.Faults) != 5 {
 		t.Fatalf("%v", err)
@@ -237,29 +237,29 @@ func TestRestoreLeavesOutWhatCannotBeWanted(t *testing.T) {
 func TestWhatCannotBeStoredIsNotChanged(t *testing.T) {
 	d := box()
 	told := 0
-	d.OnChange(func(config.Config, config.Config) { told++ })
+	d.OnChange(func(config.Config, config.Config, string) { told++ })
 	m := &memory{values: config.Values{}, err: errors.New("full")}
 	d.Keep(m)
 	faster := func(c *config.Config) error { c.Video.FPS = 30; return nil }
-	if _, err := d.Change(faster); !errors.Is(err, ErrNotKept) || !errors.Is(err, m.err) || told != 0 || d.Wanted().Video.FPS != 20 {
+	if _, err := d.Change("me", faster); !errors.Is(err, ErrNotKept) || !errors.Is(err, m.err) || told != 0 || d.Wanted().Video.FPS != 20 {
 		t.Errorf("%v, told %d", err, told)
 	}
 	m.err = nil
-	if _, err := d.Change(faster); err != nil || told != 1 || m.values["video.fps"] != "30" || len(m.values) != 1 {
+	if _, err := d.Change("me", faster); err != nil || told != 1 || m.values["video.fps"] != "30" || len(m.values) != 1 {
 		t.Errorf("%v, told %d, kept %v", err, told, m.values)
 	}
 	m.err = errors.New("full")
-	if _, err := d.Reset("video.fps"); !errors.Is(err, ErrNotKept) || told != 1 || d.Wanted().Video.FPS != 30 {
+	if _, err := d.Reset("me", "video.fps"); !errors.Is(err, ErrNotKept) || told != 1 || d.Wanted().Video.FPS != 30 {
 		t.Errorf("%v, told %d", err, told)
 	}
 	m.err = nil
-	if keys, err := d.Reset("video"); err != nil || !slices.Equal(keys, []string{"video.fps"}) || told != 2 || d.Wanted().Video.FPS != 20 {
+	if keys, err := d.Reset("me", "video"); err != nil || !slices.Equal(keys, []string{"video.fps"}) || told != 2 || d.Wanted().Video.FPS != 20 {
 		t.Errorf("%v %v, told %d", keys, err, told)
 	}
-	if keys, err := d.Reset("video"); err != nil || keys != nil || told != 2 {
+	if keys, err := d.Reset("me", "video"); err != nil || keys != nil || told != 2 {
 		t.Errorf("%v %v, told %d", keys, err, told)
 	}
-	if _, err := d.Reset("vid"); !errors.Is(err, ErrNoKey) {
+	if _, err := d.Reset("me", "vid"); !errors.Is(err, ErrNoKey) {
 		t.Errorf("%v", err)
 	}
 }
@@ -269,10 +269,10 @@ func TestResetThatDoesNotFit(t *testing.T) {
 	d := box()
 	m := &memory{values: config.Values{}}
 	d.Keep(m)
-	if _, err := d.Set(config.Values{"room.id": "101", "room.user": "u", "room.auto_enter": "true"}); err != nil {
+	if _, err := d.Set("me", config.Values{"room.id": "101", "room.user": "u", "room.auto_enter": "true"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Reset("room.user"); err == nil || !strings.Contains(err.Error(), "needs room.id and room.user") || d.Wanted().Room.User != "u" || len(m.values) != 3 {
+	if _, err := d.Reset("me", "room.user"); err == nil || !strings.Contains(err.Error(), "needs room.id and room.user") || d.Wanted().Room.User != "u" || len(m.values) != 3 {
 		t.Errorf("%v %v", err, m.values)
 	}
 }

@@ -63,7 +63,7 @@ var eventKinds = []EventKind{
 			{Key: "code", Text: "TRTC's code", Optional: true}, {Key: "part", Text: "camera, mic, encoder, room, store …"},
 			{Key: "cause", Text: "what is wrong; of raised", Optional: true}, {Key: "do", Text: "what to do; of raised", Optional: true}, {Key: "seconds", Text: "how long it stood; of cleared", Optional: true}}},
 	{Name: ConfigEvent, When: "Somebody changed what is wanted, one event a key.",
-		Details: []DetailKind{{Key: "key", Text: "dotted, as in the file"}, {Key: "value", Text: "what is wanted now"}}},
+		Details: []DetailKind{{Key: "key", Text: "dotted, as in the file"}, {Key: "value", Text: "what is wanted now"}, {Key: "by", Text: "who: socket and the user there, or token and its name"}}},
 	{Name: JobEvent, When: "A job that a command began has got further.",
 		Details: []DetailKind{{Key: "id", Text: "the job's number"}, {Key: "command", Text: "that began it"}, {Key: "state", Text: "running, done, failed, cancelled"},
 			{Key: "code", Text: "of failed", Optional: true}, {Key: "message", Text: "of failed", Optional: true}}},

@@ -58,7 +58,7 @@ type Device struct {
 	wanted    config.Config
 	begun     config.Config // as the daemon's parts were made
 	keep      Keeper
-	listeners []func(old, now config.Config)
+	listeners []func(old, now config.Config, by string)
 }
 
 // New makes a Device that wants what the base says. from tells where values that are not
@@ -74,9 +74,11 @@ func (d *Device) Wanted() config.Config {
 	return d.wanted.Clone()
 }
 
-// OnChange adds a listener, which is called with each change, one at a time, and must
-// neither block nor call Change. Add listeners before the first Change.
-func (d *Device) OnChange(f func(old, now config.Config)) { d.listeners = append(d.listeners, f) }
+// OnChange adds a listener, which is called with each change and who made it, one at a
+// time, and must neither block nor call Change. Add listeners before the first Change.
+func (d *Device) OnChange(f func(old, now config.Config, by string)) {
+	d.listeners = append(d.listeners, f)
+}
 
 // Keep sets who stores changes: he is called with each, before anybody is told of it, and
 // his error undoes the change. Without him nothing is stored.
@@ -86,9 +88,10 @@ func (d *Device) Keep(k Keeper) {
 	d.mu.Unlock()
 }
 
-// Change edits what is wanted. If edit, the validation or the storing fails nothing is
+// Change edits what is wanted, for whoever by names: of two who change the same the later
+// wins, and listeners tell the other. If edit, the validation or the storing fails nothing is
 // changed and the error is given. unchanged says that it was wanted already.
-func (d *Device) Change(edit func(*config.Config) error) (unchanged bool, err error) {
+func (d *Device) Change(by string, edit func(*config.Config) error) (unchanged bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.wanted.Clone()
@@ -108,13 +111,13 @@ func (d *Device) Change(edit func(*config.Config) error) (unchanged bool, err er
 		}
 	}
 	maps.Copy(d.said, diff)
-	d.become(now)
+	d.become(now, by)
 	return false, nil
 }
 
 // Set changes values by their dotted keys.
-func (d *Device) Set(values config.Values) (unchanged bool, err error) {
-	return d.Change(func(c *config.Config) error {
+func (d *Device) Set(by string, values config.Values) (unchanged bool, err error) {
+	return d.Change(by, func(c *config.Config) error {
 		var bad []config.Fault
 		for _, k := range slices.Sorted(maps.Keys(values)) {
 			if f := c.SetText(k, values[k]); f != nil {
@@ -133,7 +136,7 @@ func (d *Device) Set(values config.Values) (unchanged bool, err error) {
 
 // Reset forgets what commands said of a key, of all below a table, or of "all": the file's
 // values hold again. It gives the keys that were forgotten.
-func (d *Device) Reset(name string) (keys []string, err error) {
+func (d *Device) Reset(by, name string) (keys []string, err error) {
 	under := config.Under(name)
 	if len(under) == 0 {
 		return nil, fmt.Errorf("%q: %w", name, ErrNoKey)
@@ -160,19 +163,19 @@ func (d *Device) Reset(name string) (keys []string, err error) {
 		}
 	}
 	d.said = rest
-	d.become(now)
+	d.become(now, by)
 	return keys, nil
 }
 
 // become tells everybody; the lock is held.
-func (d *Device) become(now config.Config) {
+func (d *Device) become(now config.Config, by string) {
 	old := d.wanted
 	d.wanted = now
 	if len(config.Diff(old, now)) == 0 {
 		return
 	}
 	for _, f := range d.listeners {
-		f(old.Clone(), now.Clone())
+		f(old.Clone(), now.Clone(), by)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -235,7 +236,9 @@ func (d *daemon) answering() {
 
 // apply tells the parts of a change of what is wanted. It is called with each change, one
 // at a time. A part whose settings are as they were hears nothing.
-func (d *daemon) apply(old, now config.Config) {
+func (d *daemon) apply(old, now config.Config, by string) {
+	// Values are not logged: an address may hold a secret.
+	d.log.Info("settings changed", "keys", slices.Sorted(maps.Keys(config.Diff(old, now))), "by", by)
 	if s := cameraSettings(now); s != cameraSettings(old) {
 		d.camera.Set(s)
 		d.cameraPart.Poke()

@@ -52,8 +52,8 @@ func show(f func() Fields) call {
 
 // change makes a command's function of an edit of what is wanted.
 func change(p Parts, edit func(*config.Config, Args) error) call {
-	return func(_ context.Context, a Args) (Fields, error) {
-		same, err := p.Device.Change(func(w *config.Config) error { return edit(w, a) })
+	return func(ctx context.Context, a Args) (Fields, error) {
+		same, err := p.Device.Change(CallerOf(ctx).Name, func(w *config.Config) error { return edit(w, a) })
 		if err != nil || !same {
 			return nil, err
 		}

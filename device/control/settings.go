@@ -33,9 +33,9 @@ func settings(p Parts) Table {
 			}},
 		{Name: "config set", Level: Admin, Help: "Want another value. It is checked, stored, and in force; the part that it concerns alone starts again.", Example: "config set video.bitrate 1200",
 			Args: []Arg{one, {Name: "value", Kind: Text, Max: 2048, Rest: true, Empty: true, Help: `a list has commas; "" is none`}},
-			Run: func(_ context.Context, a Args) (Fields, error) {
+			Run: func(ctx context.Context, a Args) (Fields, error) {
 				k := a.Word("key")
-				same, err := p.Device.Set(config.Values{k: a.Word("value")})
+				same, err := p.Device.Set(CallerOf(ctx).Name, config.Values{k: a.Word("value")})
 				if err != nil {
 					return nil, err
 				}
@@ -50,11 +50,11 @@ func settings(p Parts) Table {
 			}},
 		{Name: "config reset", Level: Admin, Help: "Forget what commands set: the file's values hold again.", Example: "config reset video",
 			Args: []Arg{key},
-			Run: func(_ context.Context, a Args) (Fields, error) {
+			Run: func(ctx context.Context, a Args) (Fields, error) {
 				if _, err := valuesOf(p.Device, a.Word("key")); err != nil {
 					return nil, err
 				}
-				keys, err := p.Device.Reset(a.Word("key"))
+				keys, err := p.Device.Reset(CallerOf(ctx).Name, a.Word("key"))
 				if err != nil {
 					return nil, err
 				}
