@@ -44,7 +44,8 @@ type Audio struct {
 // AudioStatus says what the encoder does.
 type AudioStatus struct {
 	Packets, Bytes, Failed uint64
-	Level                  int // of the last block, dBov: 0 is the loudest, -127 silence
+	Late                   uint64 // blocks that were not coded: newer ones came before the encoder was free
+	Level                  int    // of the last block, dBov: 0 is the loudest, -127 silence
 }
 
 // NewAudio makes an Audio; nothing is opened before Run.
@@ -66,7 +67,7 @@ func (a *Audio) Set(s AudioSettings) {
 
 // Status gives what the encoder does now.
 func (a *Audio) Status() AudioStatus {
-	return AudioStatus{a.packets.Load(), a.bytes.Load(), a.failed.Load(), int(a.level.Load())}
+	return AudioStatus{a.packets.Load(), a.bytes.Load(), a.failed.Load(), a.c.In.Dropped(), int(a.level.Load())}
 }
 
 // maxPacket is the most that Opus makes of 20 ms (RFC 6716 3.2.1: 1275 bytes a frame).

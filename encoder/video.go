@@ -57,6 +57,7 @@ type VideoStatus struct {
 	Frames  uint64       // coded
 	Keys    uint64       // of them key pictures
 	Skipped uint64       // that the encoder left out to keep its bit rate
+	Late    uint64       // pictures that were not coded: a newer one came before the encoder was free
 	Failed  uint64       // errors of encoders, and bit rates that they refused
 	Bytes   uint64
 }
@@ -84,7 +85,7 @@ func (v *Video) Status() VideoStatus {
 	s := v.status
 	v.mu.Unlock()
 	s.Frames, s.Keys, s.Skipped = v.frames.Load(), v.keys.Load(), v.skipped.Load()
-	s.Failed, s.Bytes = v.failed.Load(), v.bytes.Load()
+	s.Failed, s.Bytes, s.Late = v.failed.Load(), v.bytes.Load(), v.c.In.Dropped()
 	return s
 }
 

@@ -307,6 +307,20 @@ func TestSkippedPicturesAreCounted(t *testing.T) {
 	}
 }
 
+func TestWhatComesTooFastIsCounted(t *testing.T) {
+	pictures, sounds := media.NewLatest(), media.NewMailbox[*media.Sound](1)
+	v, a := NewVideo(VideoConfig{In: pictures}, VideoSettings{}), NewAudio(AudioConfig{In: sounds}, AudioSettings{})
+	for range 3 { // while both encoders are busy
+		pictures.Put(media.NewFrame(nil).Lend())
+		sounds.Put(media.NewSound(nil).Lend())
+	}
+	if p, s := v.Status().Late, a.Status().Late; p != 2 || s != 2 {
+		t.Errorf("%d pictures and %d blocks of sound came too fast, want 2 of 3 each", p, s)
+	}
+	pictures.Clear()
+	sounds.Clear()
+}
+
 func TestNothingIsAllocatedPerPicture(t *testing.T) {
 	b := start(t, &fake.Encoders{})
 	one := func() {

@@ -177,9 +177,9 @@ func (d *daemon) stats() control.Fields {
 	return control.Fields{
 		{Key: "camera", Value: control.Fields{{Key: "frames", Value: c.Frames}, {Key: "lost", Value: c.Faults.Lost}, {Key: "broken", Value: c.Faults.Broken},
 			{Key: "short", Value: c.Faults.Short}, {Key: "stale", Value: c.Faults.Stale}, {Key: "corrupt", Value: c.Corrupt}, {Key: "late", Value: c.Late}}},
-		{Key: "encoder", Value: control.Fields{{Key: "frames", Value: e.Frames}, {Key: "keys", Value: e.Keys}, {Key: "skipped", Value: e.Skipped},
+		{Key: "encoder", Value: control.Fields{{Key: "frames", Value: e.Frames}, {Key: "keys", Value: e.Keys}, {Key: "skipped", Value: e.Skipped}, {Key: "late", Value: e.Late},
 			{Key: "failed", Value: e.Failed}, {Key: "bytes", Value: e.Bytes}}},
-		{Key: "opus", Value: control.Fields{{Key: "packets", Value: a.Packets}, {Key: "bytes", Value: a.Bytes}, {Key: "failed", Value: a.Failed}, {Key: "level", Value: a.Level}}},
+		{Key: "opus", Value: control.Fields{{Key: "packets", Value: a.Packets}, {Key: "bytes", Value: a.Bytes}, {Key: "late", Value: a.Late}, {Key: "failed", Value: a.Failed}, {Key: "level", Value: a.Level}}},
 		{Key: "video", Value: sending(s.Video, s.VideoDropped)},
 		{Key: "audio", Value: sending(s.Audio, s.AudioDropped)},
 		{Key: "latency_ms", Value: lat},
