@@ -12,6 +12,7 @@ type hall struct {
 	anchors map[string]*anchor
 	persons map[string]int // viewers' sessions by person
 	watches int
+	past    *Totals // of all rooms: what is gone adds itself there
 }
 
 // anchor is one user who sends, or for whom viewers wait. It outlives its sessions, and with it
@@ -68,6 +69,7 @@ func (h *hall) active(user string) int {
 func (h *hall) tidy(a *anchor) {
 	if a.session == nil && !a.present && a.viewers == 0 && a.entering == 0 {
 		delete(h.anchors, a.user)
+		h.past.anchor(a)
 	}
 }
 

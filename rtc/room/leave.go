@@ -47,6 +47,7 @@ func (s *Server) remove(peer *session, reason string) {
 		}
 		for _, k := range peer.sinks {
 			k.relay.remove(k)
+			s.past.sink(k)
 		}
 		a.tellSubscribers()
 		h.bus.publish("viewers", "", audience{Viewers: len(h.persons)})

@@ -25,6 +25,7 @@ type Server struct {
 	order    []string          // their ids, oldest first
 	viewers  int               // sessions of viewers, and requests for one
 	watches  int
+	past     Totals // of what is gone
 
 	busy chan struct{} // there is a first session: begin the rounds
 	wg   sync.WaitGroup
@@ -324,7 +325,7 @@ func (s *Server) connected(peer *session) {
 func (s *Server) hall(id string) *hall {
 	h := s.halls[id]
 	if h == nil {
-		h = &hall{id: id, bus: newBus(rand.Text()[:8]), anchors: map[string]*anchor{}, persons: map[string]int{}}
+		h = &hall{id: id, bus: newBus(rand.Text()[:8]), anchors: map[string]*anchor{}, persons: map[string]int{}, past: &s.past}
 		s.halls[id] = h
 	}
 	return h

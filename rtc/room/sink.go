@@ -37,8 +37,8 @@ type sink struct {
 	span    uint16    // how many numbers before highest belong to this viewer
 	lastTS  uint32    // sent, of highest
 	lastAt  time.Time // when
-	packets uint32
-	octets  uint32
+	packets uint64
+	octets  uint64
 
 	budget   int       // packets that may still be sent again
 	refilled time.Time // when budget was full
@@ -212,7 +212,7 @@ func (k *sink) emit(p *packet) bool {
 		return false
 	}
 	k.packets++
-	k.octets += uint32(len(p.payload))
+	k.octets += uint64(len(p.payload))
 	return true
 }
 
@@ -268,7 +268,7 @@ func (k *sink) report(src *source, r moment) {
 	}
 	sr := &rtcp.SenderReport{
 		SSRC: k.ssrc, NTPTime: r.ntp, RTPTime: r.rtp + k.tsOff,
-		PacketCount: k.packets, OctetCount: k.octets,
+		PacketCount: uint32(k.packets), OctetCount: uint32(k.octets),
 	}
 	k.mu.Unlock()
 	_ = k.session.send(sr) // a viewer that went is noticed elsewhere
