@@ -139,6 +139,20 @@ func TestPathIsADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSave(t, s, map[string]string{"a": "b"})
+	if n := s.Stats(); n != (store.Stats{Writes: 1, Failed: 1, Copies: 1}) {
+		t.Errorf("%+v", n)
+	}
+	// The room's file cannot be written: the change is stored all the same.
+	if err := os.Mkdir(filepath.Join(dir, "room.json"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	mustSave(t, s, map[string]string{"room.id": "1"})
+	if n := s.Stats(); n != (store.Stats{Writes: 2, Failed: 1, Copies: 1, Stale: 1}) {
+		t.Errorf("%+v", n)
+	}
+	if err := os.Remove(filepath.Join(dir, "room.json")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestRot spoils the database and its log at every 64th byte in turn: by one bit, by zeros

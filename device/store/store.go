@@ -17,6 +17,7 @@ import (
 	"maps"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,6 +50,21 @@ type Store struct {
 	roomDue  bool      // the room file is behind
 	unsure   bool      // a write failed: the disk may hold what was refused
 	dirty    chan struct{}
+
+	counts struct{ writes, failed, copies, stale atomic.Uint64 }
+}
+
+// Stats counts since Open.
+type Stats struct {
+	Writes uint64 // changes that are on the disk
+	Failed uint64 // changes that could not be stored
+	Copies uint64 // last good copies that were made
+	Stale  uint64 // copies and room files that could not be written; the next change tries again
+}
+
+// Stats gives the counters. It does not wait for a disk.
+func (s *Store) Stats() Stats {
+	return Stats{s.counts.writes.Load(), s.counts.failed.Load(), s.counts.copies.Load(), s.counts.stale.Load()}
 }
 
 // Open reads what was stored. A file that is missing, damaged or out of reach is no error:
@@ -109,6 +125,14 @@ func (s *Store) Delete(keys ...string) error {
 func (s *Store) change(verb string, edit func(map[string]string)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.changeLocked(verb, edit)
+	if err != nil {
+		s.counts.failed.Add(1)
+	}
+	return err
+}
+
+func (s *Store) changeLocked(verb string, edit func(map[string]string)) error {
 	if s.closed {
 		return fmt.Errorf("%s: %w", verb, ErrClosed)
 	}
@@ -142,6 +166,7 @@ func (s *Store) change(verb string, edit func(map[string]string)) error {
 	}
 	s.roomDue = s.roomDue || !maps.Equal(roomOf(s.now.values), roomOf(next.values))
 	s.now = next
+	s.counts.writes.Add(1)
 	s.afterChange(ctx)
 	return nil
 }
@@ -252,7 +277,9 @@ func (s *Store) writeRoom() error {
 	if err == nil {
 		err = writeFile(s.fs, s.roomPath(), data)
 	}
-	s.roomDue = err != nil
+	if s.roomDue = err != nil; s.roomDue {
+		s.counts.stale.Add(1)
+	}
 	return err
 }
 
@@ -278,9 +305,11 @@ func (s *Store) backup(ctx context.Context) error {
 		err = s.fs.Sync(filepath.Dir(s.path))
 	}
 	if err != nil {
+		s.counts.stale.Add(1)
 		return errors.Join(fmt.Errorf("copy: %w", err), ignoreMissing(s.fs.Remove(tmp)))
 	}
 	s.copied = s.now.seq
+	s.counts.copies.Add(1)
 	return nil
 }
 

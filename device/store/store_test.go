@@ -62,6 +62,9 @@ func TestSameIsNotWritten(t *testing.T) {
 	}
 	mustSave(t, s, map[string]string{"video.fps": "25"})
 	t.Logf("one changed value: %d operations", disk.Count()-n)
+	if n := s.Stats(); n != (store.Stats{Writes: 2, Copies: 1}) {
+		t.Errorf("%+v", n)
+	}
 }
 
 func TestBadValues(t *testing.T) {
