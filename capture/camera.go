@@ -53,6 +53,7 @@ type Camera struct {
 
 	state  sync.Mutex
 	status CameraStatus
+	past   hal.Faults // of cameras that were closed
 
 	out media.Format // of the last picture that was handed on; frameLoop's own
 
@@ -63,8 +64,8 @@ type Camera struct {
 type CameraStatus struct {
 	Device hal.Device // zero when none is open
 	Mode   hal.Mode   // granted; zero when nothing streams
-	Faults hal.Faults
-	Frames uint64 // handed on
+	Faults hal.Faults // of this and earlier cameras
+	Frames uint64     // handed on
 	// Late counts frames that were dropped because all pictures of the pool were in use,
 	// Corrupt those that could not be decoded.
 	Late, Corrupt uint64
@@ -100,7 +101,18 @@ func (c *Camera) closed(d hal.Device, err error) {
 
 func (c *Camera) noteFaults(cam hal.Camera) {
 	c.state.Lock()
-	c.status.Faults = cam.Faults()
+	now := cam.Faults()
+	c.status.Faults = hal.Faults{Lost: c.past.Lost + now.Lost, Broken: c.past.Broken + now.Broken,
+		Short: c.past.Short + now.Short, Stale: c.past.Stale + now.Stale}
+	c.state.Unlock()
+}
+
+// lastFaults notes the faults of a camera that is about to be closed: the next one counts
+// from 0.
+func (c *Camera) lastFaults(cam hal.Camera) {
+	c.noteFaults(cam)
+	c.state.Lock()
+	c.past = c.status.Faults
 	c.state.Unlock()
 }
 
@@ -129,7 +141,7 @@ func (c *Camera) stream(ctx context.Context, cam hal.Camera, d hal.Device, set C
 	if c.c.Ready != nil {
 		c.c.Ready(c.Status(), nil)
 	}
-	defer c.noteFaults(cam)
+	defer c.lastFaults(cam)
 	return c.frameLoop(cam, d, set.Want)
 }
 

@@ -152,6 +152,18 @@ func TestCorruptFramesAreCounted(t *testing.T) {
 	if st := c.Status(); st.Corrupt != 3 || st.Frames != 0 || st.Faults.Lost != 3 {
 		t.Errorf("%+v", st)
 	}
+	// The next camera begins to count anew; what is shown goes on.
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	s.next <- struct{}{}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if st := c.Status(); st.Corrupt != 4 || st.Faults.Lost != 6 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // TestNothingButDamage: a camera whose pictures all are damaged is as stuck as a silent one,
