@@ -288,6 +288,17 @@ func TestCameraSettingsWhileRunning(t *testing.T) {
 
 	set(func(v *CameraSettings) { v.Match = "other" })
 	s.until("another camera", func(*media.Frame) bool { return s.Status().Device == other }).Release()
+
+	// One that is not there: the camera in use is not the one that is wanted, and is let go.
+	set(func(v *CameraSettings) { v.Match = "third" })
+	if err := s.end(); !errors.Is(err, hal.ErrGone) {
+		t.Errorf("%v", err)
+	}
+	if c, err := cs.Open(t.Context(), other); err != nil {
+		t.Errorf("the camera that is not wanted is kept: %v", err)
+	} else {
+		c.Close()
+	}
 }
 
 // lostNothing gives nil once the camera is closed by its settings, or what Ready was told.
