@@ -30,6 +30,7 @@ type MicrophoneSettings struct {
 	Match    string // see CameraSettings
 	Channels int    // 1 or 2
 	Off      bool   // the device is closed
+	Volume   int    // the device's own volume, 0 to 100 percent; below 0 it is left as it is
 }
 
 func (s MicrophoneSettings) device() (string, bool) { return s.Match, s.Off }
@@ -46,6 +47,10 @@ type Microphone struct {
 	state  sync.Mutex
 	status MicrophoneStatus
 
+	volumes sync.Mutex  // guards volumed
+	volumed hal.Volumed // nil: no microphone streams, or it has no volume
+	turned  chan struct{}
+
 	blocks, silent atomic.Uint64
 }
 
@@ -61,10 +66,63 @@ type MicrophoneStatus struct {
 
 // NewMicrophone makes a Microphone; nothing is opened before Run.
 func NewMicrophone(c MicrophoneConfig, s MicrophoneSettings) *Microphone {
-	m := &Microphone{c: c}
+	m := &Microphone{c: c, turned: make(chan struct{}, 1)}
 	m.source = source[MicrophoneSettings, hal.Microphone]{kind: "microphone", real: c.Microphones, test: c.Test,
 		stream: m.stream, closed: m.closed, again: make(chan struct{}, 1), set: s}
 	return m
+}
+
+// Set changes the settings; the microphone is opened again only where it has to be.
+func (m *Microphone) Set(s MicrophoneSettings) {
+	m.source.Set(s)
+	select {
+	case m.turned <- struct{}{}:
+	default:
+	}
+}
+
+// ErrNoVolume says that no microphone streams, or that it has no volume of its own.
+var ErrNoVolume = errors.New("no microphone with a volume of its own is in use")
+
+// Volume asks the device for its own volume, in percent, and whether it is muted there.
+func (m *Microphone) Volume() (percent int, muted bool, err error) {
+	m.volumes.Lock()
+	defer m.volumes.Unlock()
+	if m.volumed == nil {
+		return 0, false, ErrNoVolume
+	}
+	return m.volumed.Volume()
+}
+
+// turn sets the device's volume now and after each change of the settings, until ctx ends.
+// What others set in between stays.
+func (m *Microphone) turn(ctx context.Context, v hal.Volumed, d hal.Device) {
+	m.volumes.Lock()
+	m.volumed = v
+	m.volumes.Unlock()
+	defer func() {
+		m.volumes.Lock()
+		m.volumed = nil
+		m.volumes.Unlock()
+	}()
+	for last := -1; ; {
+		if want := m.Settings().Volume; want >= 0 && want != last {
+			granted, err := v.SetVolume(want)
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				m.c.Log.Warn("the microphone's own volume is as it was", "microphone", d.ID, "wanted", want, "err", err)
+			case granted != want:
+				m.c.Log.Info("the microphone's own volume", "microphone", d.ID, "wanted", want, "granted", granted)
+			}
+			last = want
+		}
+		select {
+		case <-m.turned:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Status gives what the microphone does now.
@@ -105,6 +163,13 @@ func (m *Microphone) stream(ctx context.Context, mic hal.Microphone, d hal.Devic
 	m.c.Log.Info("microphone records", "microphone", d.ID, "rate", f.Rate, "channels", f.Channels)
 	if m.c.Ready != nil {
 		m.c.Ready(m.Status(), nil)
+	}
+	if v, ok := mic.(hal.Volumed); ok {
+		vctx, end := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer end()
+		wg.Go(func() { m.turn(vctx, v, d) })
 	}
 	for stuck := 0; ; {
 		s, err := mic.Next()

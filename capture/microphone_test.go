@@ -192,3 +192,45 @@ func TestMicrophoneIsStoppedByItsContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The device's own volume is set when it is opened and when it is wanted otherwise, and read
+// back; a device that is gone has none.
+func TestDeviceVolume(t *testing.T) {
+	ms := fake.NewMicrophones(usb)
+	var tap media.Tap[*media.Sound]
+	tap.Add(func(s *media.Sound) { s.Release() })
+	set := MicrophoneSettings{Match: "any", Channels: 1, Volume: 43}
+	m := NewMicrophone(MicrophoneConfig{Log: quiet, Microphones: ms, Out: &tap}, set)
+	if _, _, err := m.Volume(); !errors.Is(err, ErrNoVolume) {
+		t.Errorf("before it runs: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	has := func(want int) {
+		t.Helper()
+		for end := time.Now().Add(longest); ; time.Sleep(time.Millisecond) {
+			p, _, err := m.Volume()
+			if err == nil && p == want {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d %v, want %d", p, err, want)
+			}
+		}
+	}
+	has(40) // it has steps
+	set.Volume = 80
+	m.Set(set)
+	has(80)
+	set.Volume = -1
+	m.Set(set)
+	has(80)
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, _, err := m.Volume(); !errors.Is(err, ErrNoVolume) {
+		t.Errorf("afterwards: %v", err)
+	}
+}

@@ -119,6 +119,18 @@ type Microphone interface {
 	Close() error
 }
 
+// Volumed is an extra of a Microphone, found by assertion: the device's own volume, which is
+// another thing than a gain in software, and its own mute switch. Its methods may be called
+// from any goroutine between Start and Close, also while Next runs, and take as long as the
+// sound server does.
+type Volumed interface {
+	// Volume gives the device's volume in percent of what it calls full, and whether it is
+	// muted there: at the device, by its server or by somebody's mixer.
+	Volume() (percent int, muted bool, err error)
+	// SetVolume sets it, 0 to 100, and gives what was read back. It leaves the mute as it is.
+	SetVolume(percent int) (granted int, err error)
+}
+
 // VideoEncoders opens encoders of one make.
 type VideoEncoders interface {
 	// Name is a short word for commands and logs, for instance "openh264".

@@ -143,6 +143,9 @@ func (d *daemon) micFields() control.Fields {
 	if s.Device.ID != "" {
 		f = append(f, control.Field{Key: "name", Value: s.Device.Name}, control.Field{Key: "channels", Value: s.Format.Channels},
 			control.Field{Key: "level", Value: a.Level}, control.Field{Key: "silent_seconds", Value: s.Zeros / 50})
+		if percent, muted, err := d.mic.Volume(); err == nil {
+			f = append(f, control.Field{Key: "device_volume", Value: percent}, control.Field{Key: "device_muted", Value: muted})
+		}
 	}
 	return append(f, problem(d.micPart)...)
 }

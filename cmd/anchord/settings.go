@@ -22,7 +22,7 @@ func stillSettings(c config.Config) capture.StillSettings {
 
 func micSettings(c config.Config) capture.MicrophoneSettings {
 	_, channels, _ := c.Mic.Sound()
-	return capture.MicrophoneSettings{Match: c.Mic.Match, Channels: channels, Off: c.Mic.Stopped}
+	return capture.MicrophoneSettings{Match: c.Mic.Match, Channels: channels, Off: c.Mic.Stopped, Volume: c.Mic.Device}
 }
 
 func videoSettings(c config.Config) encoder.VideoSettings {

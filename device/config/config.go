@@ -61,6 +61,7 @@ type Camera struct {
 type Mic struct {
 	Match   string `toml:"match"`
 	Volume  int    `toml:"volume"`
+	Device  int    `toml:"device_volume"`
 	Quality string `toml:"quality"`
 	Server  string `toml:"server"`
 	Stopped bool   `toml:"stopped"`
@@ -124,7 +125,7 @@ func Default() Config {
 		Room:    Room{URL: "embedded:", ID: "", User: ""},
 		ICE:     ICE{Servers: []string{}},
 		Camera:  Camera{Match: "any", Format: "auto", MuteFPS: 5, Slate: true},
-		Mic:     Mic{Match: "any", Volume: 100, Quality: "default"},
+		Mic:     Mic{Match: "any", Volume: 100, Device: -1, Quality: "default"},
 		Video:   Video{Resolution: "640x360", FPS: trtc.DefaultFPS},
 		Encoder: Encoder{Order: []string{"openh264"}},
 		Control: Control{Socket: "/run/anchord/control.sock", HTTP: HTTP{TokenFile: ""}},
@@ -261,6 +262,7 @@ func (c *Config) Validate() []Fault {
 		bad("camera.mute_image", i, "allowed: a file's whole path, a JPEG or PNG; empty: no picture is sent")
 	}
 	within("mic.volume", c.Mic.Volume, 0, 150, " percent")
+	within("mic.device_volume", c.Mic.Device, -1, 100, " percent; -1 leaves the device as it is")
 	oneOf("mic.quality", c.Mic.Quality, "speech", "default", "music")
 	if _, err := trtc.ParseResolution(c.Video.Resolution); err != nil {
 		bad("video.resolution", c.Video.Resolution, "%v", err)

@@ -208,9 +208,21 @@ func mic(p Parts) Table {
 		{Name: "mic mute", Help: "Send silence; the microphone stays open.", Level: Operate, Example: "mic mute on",
 			Args: []Arg{{Name: "state", Kind: Bool, Help: "muted or not"}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Muted = a.On("state"); return nil })},
-		{Name: "mic volume", Help: "Software gain.", Level: Operate, Example: "mic volume 120",
-			Args: []Arg{{Name: "percent", Kind: Int, Min: 0, Max: 150, Unit: "percent", Help: "100 leaves the sound as it is"}},
-			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Volume = a.Int("percent"); return nil })},
+		{Name: "mic volume", Help: "Software gain, and the device's own volume: two things.", Level: Operate, Example: "mic volume 120",
+			Args: []Arg{{Name: "percent", Kind: Int, Min: 0, Max: 150, Unit: "percent", Optional: true, Help: "gain: 100 leaves the sound as it is, above it loud sounds are distorted"},
+				{Name: "device", Kind: Int, Min: -1, Max: 100, Unit: "percent", Optional: true, Help: "the device's own volume, whenever it is opened; -1 leaves the device as it is"}},
+			Run: change(p, func(w *config.Config, a Args) error {
+				if !a.Has("percent") && !a.Has("device") {
+					return Errorf(CodeArgument, "give percent, device, or both: mic volume 120 device=80")
+				}
+				if a.Has("percent") {
+					w.Mic.Volume = a.Int("percent")
+				}
+				if a.Has("device") {
+					w.Mic.Device = a.Int("device")
+				}
+				return nil
+			})},
 	}
 }
 

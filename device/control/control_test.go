@@ -304,6 +304,7 @@ func TestWhatIsWanted(t *testing.T) {
 		{"mic stop", func(w config.Config) bool { return w.Mic.Stopped }},
 		{"mic start", func(w config.Config) bool { return !w.Mic.Stopped }},
 		{"mic mute state=on", func(w config.Config) bool { return w.Mic.Muted }},
+		{"mic volume device=80", func(w config.Config) bool { return w.Mic.Volume == 100 && w.Mic.Device == 80 }},
 		{"mic volume 150", func(w config.Config) bool { return w.Mic.Volume == 150 }},
 		{"video resolution 720p", func(w config.Config) bool {
 			target, _ := w.Video.Bits()

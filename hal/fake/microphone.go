@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"anchord/hal"
@@ -48,6 +49,7 @@ const BlockTime = 20 * time.Millisecond
 
 type microphone struct {
 	slot   *slot
+	volume atomic.Int64 // the device's own, less than 100 by so much
 	ticker *ticker
 	pool   *media.Pool[*media.Sound]
 	format hal.SoundFormat
@@ -130,6 +132,21 @@ func (m *microphone) wait() error {
 	m.owed = min(missed, mostOwed)
 	m.due = due.Add(-time.Duration(m.owed) * BlockTime)
 	return nil
+}
+
+// Volume implements hal.Volumed.
+func (m *microphone) Volume() (percent int, muted bool, err error) {
+	if fault, _ := m.slot.state(); fault == Frozen {
+		return 0, false, fmt.Errorf("test tone: %w", hal.ErrStuck)
+	}
+	return 100 - int(m.volume.Load()), false, nil
+}
+
+// SetVolume implements hal.Volumed. As a real one it has steps, of 5 percent.
+func (m *microphone) SetVolume(percent int) (int, error) {
+	m.volume.Store(int64(100 - percent/5*5))
+	p, _, err := m.Volume()
+	return p, err
 }
 
 func (m *microphone) Close() error {

@@ -50,6 +50,28 @@ func Microphone(t *testing.T, r MicrophoneRig) {
 			}
 		})
 	}
+	t.Run("volume", func(t *testing.T) {
+		leaks(t)
+		m, _ := start(t, t.Context(), 1)
+		defer m.Close()
+		v, ok := m.(hal.Volumed)
+		if !ok {
+			return // an extra
+		}
+		was, _, err := v.Volume()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, percent := range []int{40, 75, 100, 0} {
+			granted, err := v.SetVolume(percent)
+			if now, _, e := v.Volume(); err != nil || e != nil || granted != now || granted < percent-10 || granted > percent+10 {
+				t.Errorf("asked for %d %%, granted %d, has %d: %v %v", percent, granted, now, err, e)
+			}
+		}
+		if _, err := v.SetVolume(was); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("close without start", func(t *testing.T) {
 		leaks(t)
 		if err := r.Open(t).Close(); err != nil {

@@ -72,6 +72,7 @@ var replies = map[uint32]reflect.Type{
 	proto.OpCreateRecordStream:  reflect.TypeFor[proto.CreateRecordStreamReply](),
 	proto.OpGetRecordLatency:    reflect.TypeFor[proto.GetRecordLatencyReply](),
 	proto.OpSubscribe:           nil, // nothing is decoded
+	proto.OpSetSourceVolume:     nil,
 }
 
 // messages are what a server says unasked and we want to hear.

@@ -91,20 +91,18 @@ func TestNothingAcknowledgedIsLost(t *testing.T) {
 	}
 }
 
+// number gives the value of a key that holds a number; 0 if it is empty.
 func number(d *daemon, t *testing.T, key string) int {
 	t.Helper()
-	for _, v := range d.do("config", "get", key)["config"].([]any) {
-		m := v.(map[string]any)
-		if m["value"] == "" {
-			return 0
-		}
-		n, err := strconv.Atoi(m["value"].(string))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+	v := d.do("config", "get", key)["config"].([]any)[0].(map[string]any)["value"].(string)
+	if v == "" {
+		return 0
 	}
-	return 0
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // count counts the lines of the log that hold all of what.
