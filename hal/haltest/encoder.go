@@ -18,6 +18,22 @@ type EncoderRig struct {
 	Skips bool
 	// Obeys says that the bit rate is kept within 30 % over 3 s of stream.
 	Obeys bool
+	// Shared has the pictures in memory that other processes can map.
+	Shared bool
+}
+
+// frames makes a pool of n pictures.
+func (r EncoderRig) frames(t *testing.T, f media.Format, n int) *media.Pool[*media.Frame] {
+	t.Helper()
+	if !r.Shared {
+		return media.NewFrames(f, n)
+	}
+	p, err := media.NewSharedFrames(f, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
 }
 
 // Encoder runs the suite of hal.VideoEncoders and hal.VideoEncoder.
@@ -38,7 +54,7 @@ func Encoder(t *testing.T, r EncoderRig) {
 		defer e.Close()
 		other := f
 		other.Size.W = 320
-		p := media.NewFrames(other, 1).Get()
+		p := r.frames(t, other, 1).Get()
 		if k, err := e.Encode(p, false); err == nil {
 			t.Errorf("a frame of another size gave %v", k)
 		}
@@ -60,7 +76,7 @@ func Encoder(t *testing.T, r EncoderRig) {
 	})
 	t.Run("packets outlive their encoder", func(t *testing.T) {
 		e := r.open(t, f, 1e6)
-		pool := media.NewFrames(f, 1)
+		pool := r.frames(t, f, 1)
 		p := r.encode(t, e, pool, 0, true)
 		before := bytes.Clone(p.Data)
 		e.Close()
@@ -117,7 +133,7 @@ func (r EncoderRig) encode(t *testing.T, e hal.VideoEncoder, pool *media.Pool[*m
 func (r EncoderRig) stream(t *testing.T, f media.Format) {
 	leaks(t)
 	e := r.open(t, f, 2e6)
-	pool := media.NewFrames(f, 4)
+	pool := r.frames(t, f, 4)
 	for n := range 40 {
 		ask := n == 7 || n == 8 || n == 30
 		p := r.encode(t, e, pool, n, ask)
@@ -154,7 +170,7 @@ func (r EncoderRig) rate(t *testing.T, f media.Format) {
 	leaks(t)
 	e := r.open(t, f, 1.2e6)
 	defer e.Close()
-	pool := media.NewFrames(f, 4)
+	pool := r.frames(t, f, 4)
 	n := 0
 	measure := func(seconds int) int {
 		bytes := 0

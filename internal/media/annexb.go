@@ -94,6 +94,19 @@ func (s *ParameterSets) SPS() []byte {
 // picture; usable is false if there is no slice in it, or if it is a key picture whose
 // parameter sets were never seen.
 func (s *ParameterSets) Append(dst, au []byte) (out []byte, key, usable bool) {
+	key, whole, usable := s.Look(au)
+	if key && !usable {
+		return dst, key, usable
+	}
+	if !whole {
+		dst = append(append(dst, s.sps...), s.pps...)
+	}
+	return append(dst, au...), key, usable
+}
+
+// Look takes note of the parameter sets in the access unit au. key and usable are as with
+// Append, and whole says that Append would add nothing.
+func (s *ParameterSets) Look(au []byte) (key, whole, usable bool) {
 	var sps, pps, slice bool
 	for nal, rest := NextNAL(au); len(nal) > 0; nal, rest = NextNAL(rest) {
 		switch TypeOf(nal) {
@@ -110,13 +123,8 @@ func (s *ParameterSets) Append(dst, au []byte) (out []byte, key, usable bool) {
 			break // parameter sets come before the first slice of their picture
 		}
 	}
-	if key && !(sps && pps) {
-		if !s.Complete() {
-			return dst, true, false
-		}
-		dst = append(append(dst, s.sps...), s.pps...)
-	}
-	return append(dst, au...), key, slice
+	whole = !key || sps && pps
+	return key, whole, slice && (whole || s.Complete())
 }
 
 func keep(old, nal []byte) []byte { return append(append(old[:0], 0, 0, 0, 1), nal...) }

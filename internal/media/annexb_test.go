@@ -67,6 +67,18 @@ func TestParameterSets(t *testing.T) {
 	if out, key, ok := s.Append(nil, unhex("0000000141aa")); key || !ok || len(out) != 6 {
 		t.Errorf("slice: %x", out)
 	}
+	for in, want := range map[string][3]bool{ // key, whole, usable
+		"0000000165aa":                       {true, false, true}, // the sets are known by now
+		hex.EncodeToString(au):               {true, true, true},
+		"0000000141aa":                       {false, true, true},
+		"0000000167420000000168ce":           {false, true, false},
+		"":                                   {false, true, false},
+		"00000001674300000001650000000168cf": {true, false, true}, // its own PPS comes too late
+	} {
+		if key, whole, usable := s.Look(unhex(in)); [3]bool{key, whole, usable} != want {
+			t.Errorf("look at %s: %v %v %v", in, key, whole, usable)
+		}
+	}
 	if !IsKey(au) || IsKey(unhex("0000000141aa")) || IsKey(nil) {
 		t.Error("IsKey")
 	}
