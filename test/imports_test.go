@@ -45,6 +45,7 @@ var rules = []struct {
 	{"internal/media", nil, "media is the words that all speak: it stands on nothing"},
 	{"internal/trtc", nil, "trtc is tables"},
 	{"internal/secret", nil, "a secret tells nobody"},
+	{"internal/logfile", nil, "a file, and whoever writes into it"},
 	{"internal/run", nil, "the supervisor knows no part"},
 	{"internal/pixel", []string{"internal/media"}, "a C library behind small calls"},
 	{"internal/opus", []string{"internal/media"}, "a C library behind small calls"},
