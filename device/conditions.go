@@ -90,6 +90,8 @@ const (
 	ConfigValue = "config-value"
 	ConfigWaits = "config-waits"
 
+	LogFile = "log-file"
+
 	PartFailed  = "part-failed"
 	MemoryShort = "memory-short"
 	ClockWrong  = "clock-wrong"
@@ -230,6 +232,9 @@ var conditions = []Condition{
 		Text: "a stored value does not fit and was left out", Do: "set it again (config set), or forget it (config reset); then errors clear"},
 	{Slug: ConfigWaits, Severity: SeverityInfo, Part: "config", Visible: 10 * time.Second,
 		Text: "a value that was set is in force from the next start on", Do: "start the daemon anew when it suits: systemctl restart anchord"},
+
+	{Slug: LogFile, Severity: SeverityWarning, Part: "log", Visible: 5 * time.Second,
+		Text: "the log's file cannot be written", Do: "put the cause right, or name another file (log.file); what is logged meanwhile is on stderr and in log tail"},
 
 	// The box.
 	{Slug: PartFailed, Severity: SeverityWarning, Part: "anchord", Visible: 5 * time.Second,

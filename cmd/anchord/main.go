@@ -17,6 +17,7 @@ import (
 
 	"anchord/device"
 	"anchord/device/config"
+	"anchord/internal/secret"
 	"anchord/systemd"
 )
 
@@ -76,14 +77,21 @@ func daemonMain(args []string, stdout, stderr io.Writer) int {
 		level = slog.LevelInfo // the file was checked
 	}
 	sink := systemd.NewLog(stderr, level)
+	var mask secret.Mask
+	sink.Hide(mask.Hide)
 	log := slog.New(sink)
+	slog.SetDefault(log) // for libraries that say something by themselves
+	defer running(sink)()
+	if err := noCores(); err != nil {
+		log.Warn("a crash may leave a core file, with pictures, sound and secrets in it", "err", err)
+	}
 	log.Info("anchord starts", "version", version, "config", name)
 	// Whoever reads the log may go away: that is no reason to end.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // from now on a signal has its ordinary effect
-	if err := start(ctx, c, log, sink); err != nil {
+	if err := start(ctx, c, log, sink, &mask); err != nil {
 		log.Error("anchord ends", "err", err)
 		return failed
 	}
@@ -92,19 +100,19 @@ func daemonMain(args []string, stdout, stderr io.Writer) int {
 }
 
 // start makes the daemon of what the file and the store say, and runs it.
-func start(ctx context.Context, file config.File, log *slog.Logger, sink *systemd.Log) error {
+func start(ctx context.Context, file config.File, log *slog.Logger, sink *systemd.Log, mask *secret.Mask) error {
 	dev := device.New(file.Config, file.From)
 	kept, err := restore(ctx, dev, log.With("part", "store"))
 	if err != nil {
 		return err
 	}
 	defer kept.close()
-	sink.SetLevel(dev.Wanted().Log.Level)
-	d, err := wire(dev, log, sink)
+	lines := logFile(dev.Wanted().Log, log, sink)
+	d, err := wire(dev, log, sink, mask)
 	if err != nil {
 		return err
 	}
-	d.kept = kept
+	d.kept, d.logFile = kept, lines
 	kept.tokens(&d.tokens)
 	kept.parts(&d.group)
 	return d.run(ctx)

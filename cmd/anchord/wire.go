@@ -25,8 +25,10 @@ import (
 	"anchord/hal/openh264"
 	"anchord/hal/pulse"
 	"anchord/hal/v4l2"
+	"anchord/internal/logfile"
 	"anchord/internal/media"
 	"anchord/internal/run"
+	"anchord/internal/secret"
 	"anchord/rtc"
 	"anchord/rtc/room"
 	"anchord/rtc/whip"
@@ -38,6 +40,10 @@ type daemon struct {
 	c    config.Config // as it was at the start: what the parts are made of
 	log  *slog.Logger
 	sink *systemd.Log
+	mask *secret.Mask
+
+	logFile *logfile.File // nil: none
+	whipLog *slog.Logger
 
 	device *device.Device
 	kept   *kept
@@ -71,9 +77,9 @@ type daemon struct {
 }
 
 // wire makes the parts, top to bottom, and opens nothing.
-func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log) (*daemon, error) {
+func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.Mask) (*daemon, error) {
 	c := dev.Wanted()
-	d := &daemon{c: c, log: log, sink: sink, device: dev, open: make(chan struct{}), hosting: make(chan struct{})}
+	d := &daemon{c: c, log: log, sink: sink, mask: mask, whipLog: log.With("part", "whip"), device: dev, open: make(chan struct{}), hosting: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
 	d.watch.log = log
 	if len(c.Rooms.Advertise) > 0 {
@@ -259,7 +265,9 @@ func (d *daemon) apply(old, now config.Config, by string) {
 		d.encoderPart.Poke()
 	}
 	if now.Log.Level != old.Log.Level {
-		d.sink.SetLevel(now.Log.Level)
+		if _, err := d.sink.SetLevel("", now.Log.Level); err != nil {
+			d.log.Error("set the log's level", "err", err)
+		}
 	}
 	switch {
 	case reflect.DeepEqual(old.Room, now.Room) && slices.Equal(old.ICE.Servers, now.ICE.Servers):
@@ -288,7 +296,7 @@ func (d *daemon) dial(t rtc.Target) (rtc.Signaller, error) {
 		}
 		return d.rooms.Signaller(t.Room, t.User), nil
 	}
-	return whip.New(whip.Config{Log: d.log.With("part", "whip"), URL: t.Address.Endpoint(t.Room, t.User),
+	return whip.New(whip.Config{Log: d.whipLog, URL: t.Address.Endpoint(t.Room, t.User),
 		Token: func(context.Context) (string, error) {
 			file := d.device.Wanted().Room.TokenFile
 			if file == "" {

@@ -25,8 +25,9 @@ type Parts struct {
 	Cameras  func(context.Context) ([]hal.Device, error)                                 // what is plugged in
 	Mics     func(context.Context) ([]hal.Device, error)                                 // what is plugged in
 	Snapshot func(ctx context.Context, quality int) (jpeg []byte, s media.Size, e error) // the next picture
-	LogLevel func(level string) (old string)                                             // sets it; "" only asks
-	LogTail  func(lines int) []string                                                    // the newest lines
+	LogLevel func(part, level string) (Fields, error)                                    // sets it, of all parts if none is named; "" only asks
+	LogTail  func(lines int, level, part string) ([]string, error)                       // the newest lines, of all levels and parts if none is named
+	LogParts func() []string                                                             // the names of parts that log
 	Tokens   *Tokens                                                                     // who may come in by HTTP
 }
 
@@ -83,18 +84,29 @@ func general(p Parts, t *Table) Table {
 				}
 				return f, nil
 			}},
-		{Name: "log level", Help: "How much is logged, from now until the next start.", Level: Operate, Example: "log level debug",
-			Args: []Arg{{Name: "level", Kind: Enum, Of: []string{"debug", "info", "warn", "error"}, Optional: true, Help: "the least that is logged; not given: only asks"}},
+		{Name: "log level", Help: "How much is logged, from now until the next start.", Level: Operate, Example: "log level debug part=whip",
+			Args: []Arg{{Name: "level", Kind: Enum, Of: logLevels, Optional: true, Help: "the least that is logged; not given: only asks"},
+				{Name: "part", Kind: Word, Optional: true, Help: "of this part only; not given: of all, also those that had their own", Suggest: logParts(p)}},
+			Run: func(_ context.Context, a Args) (Fields, error) { return p.LogLevel(a.Word("part"), a.Word("level")) }},
+		{Name: "log tail", Help: "The newest lines of the log.", Level: Operate, Example: "log tail 50 level=warn part=camera",
+			Args: []Arg{{Name: "lines", Kind: Int, Min: 1, Max: 400, Unit: "lines", Optional: true, Default: "20", Help: "how many"},
+				{Name: "level", Kind: Enum, Of: logLevels, Optional: true, Help: "from this level on; warnings and errors are remembered longer than the rest"},
+				{Name: "part", Kind: Word, Optional: true, Help: "of this part only", Suggest: logParts(p)}},
 			Run: func(_ context.Context, a Args) (Fields, error) {
-				old := p.LogLevel(a.Word("level"))
-				return Fields{{"level", p.LogLevel("")}, {"was", old}}, nil
-			}},
-		{Name: "log tail", Help: "The newest lines of the log.", Level: Operate, Example: "log tail 50",
-			Args: []Arg{{Name: "lines", Kind: Int, Min: 1, Max: 200, Unit: "lines", Optional: true, Default: "20", Help: "how many"}},
-			Run: func(_ context.Context, a Args) (Fields, error) {
-				return Fields{{"log", p.LogTail(a.Int("lines"))}}, nil
+				lines, err := p.LogTail(a.Int("lines"), a.Word("level"), a.Word("part"))
+				if err != nil {
+					return nil, err
+				}
+				return Fields{{"log", lines}}, nil
 			}},
 	}
+}
+
+// logLevels are the log's levels, in their order.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
+func logParts(p Parts) func(context.Context) []string {
+	return func(context.Context) []string { return p.LogParts() }
 }
 
 func (t Table) help(name string) (Fields, error) {

@@ -68,14 +68,20 @@ func parts() Parts {
 			}
 			return []byte("jpeg"), media.Size{W: 640, H: 360}, nil
 		},
-		Tokens: &Tokens{}, LogLevel: func(l string) string {
+		Tokens: &Tokens{}, LogLevel: func(part, l string) (Fields, error) {
+			if part != "" && part != "camera" {
+				return nil, Errorf(CodeArgument, "no part is called %q; there are camera", part)
+			}
 			old := level
 			if l != "" {
 				level = l
 			}
-			return old
+			return Fields{{"level", level}, {"was", old}}, nil
 		},
-		LogTail: func(n int) []string { return []string{"one", "two\x1b[2J"}[:min(n, 2)] },
+		LogTail: func(n int, level, part string) ([]string, error) {
+			return []string{"one", "two\x1b[2J", level + part}[:min(n, 3)], nil
+		},
+		LogParts: func() []string { return []string{"camera"} },
 	}
 }
 
