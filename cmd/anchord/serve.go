@@ -13,8 +13,12 @@ import (
 )
 
 // maxClients bounds the connections of one listener: a page has a few, and each costs
-// memory.
-const maxClients = 512
+// memory. maxStreams of them at most are event streams, which stay: some places are left to
+// those who ask something.
+const (
+	maxClients = 512
+	maxStreams = maxClients * 3 / 4
+)
 
 // serve serves HTTP on addr until ctx ends, and calls ready when it listens. key is where
 // the configuration says addr.
@@ -38,11 +42,11 @@ func serveOn(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logg
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		// Event streams end when the daemon does.
 		BaseContext: func(net.Listener) context.Context { return ctx }}
+	few := &limited{Listener: l, places: make(chan struct{}, maxClients), done: ctx.Done(), idle: map[*placed]time.Time{}}
+	s.ConnState = few.noted
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		failed <- s.Serve(&limited{Listener: l, places: make(chan struct{}, maxClients), done: ctx.Done()})
-	})
+	wg.Go(func() { failed <- s.Serve(few) })
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -74,18 +78,29 @@ func timed(next http.Handler) http.Handler {
 	})
 }
 
-// limited accepts no more connections than it has places.
+// limited accepts no more connections than it has places. When there is none, the connection
+// that has asked for nothing for the longest time has to go, unless it is young.
 type limited struct {
 	net.Listener
 	places chan struct{}
 	done   <-chan struct{}
+
+	mu    sync.Mutex
+	idle  map[*placed]time.Time // connections that ask for nothing, and since when
+	short bool                  // somebody waits, and none could go: the next that has its answer has to
 }
+
+// young is how long a new connection may take for the beginning of its request when there is no
+// place for others.
+const young = time.Second
 
 func (l *limited) Accept() (net.Conn, error) {
 	select {
 	case l.places <- struct{}{}:
-	case <-l.done:
-		return nil, net.ErrClosed
+	default:
+		if !l.wait() {
+			return nil, net.ErrClosed
+		}
 	}
 	c, err := l.Listener.Accept()
 	if err != nil {
@@ -93,6 +108,68 @@ func (l *limited) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return &placed{Conn: c, free: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+// wait waits for a place; false when the server ends.
+func (l *limited) wait() bool {
+	again := time.NewTicker(young)
+	defer again.Stop()
+	for {
+		l.clear()
+		select {
+		case l.places <- struct{}{}:
+			l.mu.Lock()
+			l.short = false
+			l.mu.Unlock()
+			return true
+		case <-again.C:
+		case <-l.done:
+			return false
+		}
+	}
+}
+
+// noted is the server's ConnState.
+func (l *limited) noted(c net.Conn, s http.ConnState) {
+	p, ok := c.(*placed)
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	delete(l.idle, p)
+	gone := l.short && s == http.StateIdle
+	switch {
+	case gone:
+		l.short = false
+	case s == http.StateNew:
+		l.idle[p] = time.Now()
+	case s == http.StateIdle:
+		l.idle[p] = time.Now().Add(-young)
+	}
+	l.mu.Unlock()
+	if gone {
+		_ = p.Close() // gives its place back
+	}
+}
+
+// clear closes the connection that has been idle for the longest time.
+func (l *limited) clear() {
+	l.mu.Lock()
+	var oldest *placed
+	for p, t := range l.idle {
+		if oldest == nil || t.Before(l.idle[oldest]) {
+			oldest = p
+		}
+	}
+	if oldest != nil && time.Since(l.idle[oldest]) < young {
+		oldest = nil
+	}
+	delete(l.idle, oldest)
+	l.short = oldest == nil
+	l.mu.Unlock()
+	if oldest != nil {
+		_ = oldest.Close() // as above
+	}
 }
 
 type placed struct {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +91,72 @@ func TestSlowClientsAreLetGo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestIdleClientsMakeRoom has more clients than places, of whom only the last wants something.
+func TestIdleClientsMakeRoom(t *testing.T) {
+	busy := make(chan struct{})
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/busy" {
+			<-busy
+		}
+		io.WriteString(w, "here")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		busy = make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		l := &halves{make(chan net.Conn), make(chan struct{})}
+		ended := make(chan error, 1)
+		go func() { ended <- serveOn(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+		begun := time.Now()
+		var all []net.Conn
+		for range maxClients + 100 {
+			mine, its := net.Pipe()
+			l.c <- its
+			all = append(all, mine)
+		}
+		last := all[len(all)-1]
+		go io.WriteString(last, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		b := make([]byte, 12)
+		if _, err := io.ReadFull(last, b); err != nil || string(b) != "HTTP/1.1 200" {
+			t.Errorf("%q, %v", b, err)
+		}
+		if d := time.Since(begun); d > young {
+			t.Errorf("it took %v", d)
+		}
+
+		// All have asked for something; one of them gets it and wants nothing more.
+		var served atomic.Int32
+		for i := range 2 * maxClients {
+			mine, its := net.Pipe()
+			go io.Copy(io.Discard, mine)
+			go func() {
+				l.c <- its
+				served.Add(1)
+				io.WriteString(mine, "GET /busy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			}()
+			all = append(all, mine)
+			if i < maxClients-1 {
+				time.Sleep(young) // for one of those that ask for nothing to go
+			}
+		}
+		synctest.Wait()
+		if n := served.Load(); n > maxClients+1 {
+			t.Errorf("%d clients at once", n)
+		}
+		close(busy)
+		synctest.Wait() // no time passes
+		if n := served.Load(); n != 2*maxClients {
+			t.Errorf("%d of %d clients came in", n, 2*maxClients)
+		}
+		cancel()
+		for _, c := range all {
+			c.Close()
+		}
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
 }
 
 // told says when it is closed.

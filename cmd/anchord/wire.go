@@ -116,7 +116,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 
 	// Rooms and control.
 	if c.Rooms.Enabled {
-		d.rooms = room.New(room.Config{Log: part("rooms"), UDPListen: c.Rooms.UDP, Advertise: c.Rooms.Advertise, Open: true, MaxViewers: c.Rooms.Viewers,
+		d.rooms = room.New(room.Config{Log: part("rooms"), UDPListen: c.Rooms.UDP, Advertise: c.Rooms.Advertise, Open: true, MaxViewers: c.Rooms.Viewers, MaxWatches: maxStreams,
 			Started: sync.OnceFunc(func() { close(d.hosting) })})
 	} else {
 		close(d.hosting)
