@@ -40,6 +40,9 @@ func main() {
 
 // daemonMain runs the daemon until a signal ends it; a second signal ends it at once.
 func daemonMain(args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "worker" {
+		return workerMain(args[1:], stderr)
+	}
 	f := flag.NewFlagSet("anchord", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	file := f.String("config", "", "`FILE` to read; default: /etc/anchord/anchord.toml, else configs/anchord.toml")
