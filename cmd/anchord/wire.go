@@ -49,6 +49,7 @@ type daemon struct {
 	kept   *kept
 	tokens control.Tokens
 	gate   control.Gate
+	jobs   *control.Jobs
 	demand media.Demand
 
 	cameras, testCameras hal.Cameras
@@ -122,6 +123,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 		close(d.hosting)
 	}
 	d.gate.Auth, d.gate.Log = &d.tokens, part("http")
+	d.jobs = control.NewJobs(nil)
 	if err := d.parts(part); err != nil {
 		return nil, err
 	}
@@ -135,6 +137,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 	d.group.Log = d.log
 	table := control.Commands(d.commands())
 	mux := http.NewServeMux()
+	d.group.Must("jobs", d.jobs.Run)
 	if d.rooms != nil {
 		d.group.Must("rooms", d.rooms.Run)
 	}

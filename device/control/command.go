@@ -16,7 +16,9 @@ type Command struct {
 	Help    string
 	Example string // of a command without arguments it may be left out
 	Level   Level  // that who says it must have
-	Run     func(context.Context, Args) (Fields, error)
+	// Most is how long it may take, after which its context ends; 0: 10 s.
+	Most time.Duration
+	Run  func(context.Context, Args) (Fields, error)
 }
 
 // Usage gives the command with its arguments: "room enter id=WORD [user=WORD]".
@@ -76,14 +78,20 @@ func (t Table) find(words []word) (*Command, []word, error) {
 	return nil, nil, Errorf(CodeUnknown, "there is no command %s; see help", short(bare(0)))
 }
 
-// callTime is how long a command may take.
+// callTime is how long a command may take that says nothing else.
 const callTime = 10 * time.Second
+
+// most gives how long it may take.
+func (c *Command) most() time.Duration {
+	if c.Most > 0 {
+		return c.Most
+	}
+	return callTime
+}
 
 // call runs the command that the words say, for whoever says it. What he may not do he is
 // told before his arguments are looked at.
 func (t Table) call(ctx context.Context, by Caller, words []word) (Fields, error) {
-	ctx, cancel := context.WithTimeout(withCaller(ctx, by), callTime)
-	defer cancel()
 	c, rest, err := t.find(words)
 	if err != nil {
 		return nil, err
@@ -95,5 +103,7 @@ func (t Table) call(ctx context.Context, by Caller, words []word) (Fields, error
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.WithValue(withCaller(ctx, by), commandKey{}, c), c.most())
+	defer cancel()
 	return c.Run(ctx, a)
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"slices"
 	"strings"
 
@@ -28,6 +29,8 @@ type Parts struct {
 	LogLevel func(part, level string) (Fields, error)                                    // sets it, of all parts if none is named; "" only asks
 	LogTail  func(lines int, level, part string) ([]string, error)                       // the newest lines, of all levels and parts if none is named
 	LogParts func() []string                                                             // the names of parts that log
+	Jobs     *Jobs                                                                       // what takes longer than an answer may
+	Support  func(context.Context, io.Writer) error                                      // writes the bundle, a gzipped tar without secrets; nil: there is none
 	Tokens   *Tokens                                                                     // who may come in by HTTP
 }
 
@@ -41,6 +44,10 @@ func Commands(p Parts) Table {
 	t = append(t, video(p)...)
 	t = append(t, settings(p)...)
 	t = append(t, tokens(p.Tokens)...)
+	t = append(t, p.Jobs.rows()...)
+	if p.Support != nil {
+		t = append(t, support(p))
+	}
 	return t
 }
 
@@ -130,6 +137,11 @@ func (t Table) help(name string) (Fields, error) {
 		return nil, Errorf(CodeUnknown, "there is no command %s; see help", short(name))
 	}
 	return f, nil
+}
+
+func support(p Parts) Command {
+	return Command{Name: "support", Help: "Gather in one file what is needed to find a fault, without secrets. A job does it; anchorctl support -o FILE waits and writes it.", Level: Admin,
+		Run: p.Jobs.later(func(ctx context.Context, _ Args, w io.Writer) (Fields, error) { return nil, p.Support(ctx, w) })}
 }
 
 func room(p Parts) Table {

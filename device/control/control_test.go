@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -82,6 +83,8 @@ func parts() Parts {
 			return []string{"one", "two\x1b[2J", level + part}[:min(n, 3)], nil
 		},
 		LogParts: func() []string { return []string{"camera"} },
+		Jobs:     NewJobs(nil),
+		Support:  func(_ context.Context, w io.Writer) error { _, err := io.WriteString(w, "bundle"); return err },
 	}
 }
 
@@ -267,7 +270,7 @@ func stands(a *Arg) error {
 		return fmt.Errorf("from %d to %d", a.Min, a.Max)
 	case !number && (a.Min != 0 || a.Max != 0 && a.Kind != Text && a.Kind != Secret):
 		return errors.New("a range of no number")
-	case a.Kind == Int && a.Unit == "":
+	case a.Kind == Int && a.Unit == "" && a.Max < math.MaxInt32: // greater ones are numbers, not quantities
 		return errors.New("a number without a unit")
 	case (a.Kind == Enum) != (len(a.Of) > 0):
 		return errors.New("words to choose from belong to an enum, and an enum has some")

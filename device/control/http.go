@@ -2,11 +2,13 @@ package control
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // HTTP serves the commands as HTTP.
@@ -57,6 +59,12 @@ func (h *HTTP) command(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, Errorf(CodeSyntax, "the body ends too early"))
 		return
 	}
+	// The body is here: what is read from now on is only whether the client is still there,
+	// and a job may be waited for.
+	if err := bound(http.NewResponseController(w).SetReadDeadline(time.Time{})); err != nil {
+		fail(w, http.StatusInternalServerError, errorOf(err))
+		return
+	}
 	h.answer(w, r, b)
 }
 
@@ -67,12 +75,28 @@ func send(w http.ResponseWriter, code int, r reply) {
 	w.Write(append(r.json(), '\n'))
 }
 
+// writeTime is how long an answer may take on its way.
+const writeTime = 30 * time.Second
+
+// bound gives the error of setting a deadline, if it is one: where there is no connection
+// there is nothing to wait for.
+func bound(err error) error {
+	if err == nil || errors.Is(err, http.ErrNotSupported) {
+		return nil
+	}
+	return fmt.Errorf("bound the connection: %w", err)
+}
+
 // answer runs a request and writes its answer, with the status that fits its error.
 func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, request []byte) {
 	a := h.Table.reply(r.Context(), CallerOf(r.Context()), request)
 	code := http.StatusOK
 	if a.Error != nil {
 		code = status(a.Error.Code)
+	}
+	// A client that does not read is let go.
+	if err := bound(http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime))); err != nil {
+		code, a = http.StatusInternalServerError, refusal(errorOf(err))
 	}
 	send(w, code, a)
 }
