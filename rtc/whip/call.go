@@ -89,7 +89,10 @@ func (c *call) Restart(ctx context.Context, offer string) (string, error) {
 	case res.status == http.StatusOK:
 	case res.status >= 500 && res.status != http.StatusNotImplemented, res.status == http.StatusTooManyRequests:
 		return "", refused(res)
-	default: // among them 204: it was taken for a trickle, and 404: the session is gone
+	case res.status == http.StatusNotFound, res.status == http.StatusGone:
+		// The server was started anew: that says nothing about what it can do.
+		return "", fmt.Errorf("restart ICE at %s: the session is gone (%d: %s)", shown(c.url), res.status, reason(res))
+	default: // among them 204: it was taken for a trickle
 		return "", fmt.Errorf("%w (%d: %s)", rtc.ErrNoRestart, res.status, reason(res))
 	}
 	if c.last == "" {

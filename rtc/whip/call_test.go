@@ -18,7 +18,8 @@ func TestPatchRefusals(t *testing.T) {
 	}{
 		"405":      {405, "", rtc.ErrNoTrickle, rtc.ErrNoRestart},
 		"501":      {501, "", rtc.ErrNoTrickle, rtc.ErrNoRestart},
-		"404":      {404, "", nil, rtc.ErrNoRestart},
+		"404":      {404, "", nil, nil},
+		"410":      {410, "", nil, nil},
 		"412":      {412, "", nil, rtc.ErrNoRestart},
 		"503":      {503, "", nil, nil},
 		"nonsense": {200, "hello", errDone, rtc.ErrNoRestart},
