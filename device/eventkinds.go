@@ -103,9 +103,11 @@ const mostPatterns = 32
 func ParseFilter(s string) (Filter, error) {
 	var f Filter
 	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		w = strings.ToLower(w)
-		if i := strings.IndexByte(w, '*'); i >= 0 && i != len(w)-1 || !slices.ContainsFunc(eventKinds, func(k EventKind) bool { return fits(w, k.Name) }) {
+		i := slices.IndexFunc(eventKinds, func(k EventKind) bool { return fits(w, k.Name) })
+		if star := strings.IndexByte(w, '*'); i < 0 || star >= 0 && star != len(w)-1 {
 			return Filter{}, fmt.Errorf("no event is named %q: %s, or the beginning of one with *", short(w), strings.Join(names(), ", "))
+		} else if star < 0 {
+			w = eventKinds[i].Name
 		}
 		if !slices.Contains(f.patterns, w) {
 			f.patterns = append(f.patterns, w)

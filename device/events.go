@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"anchord/internal/secret"
 )
 
 // Event is one thing that happened. It is shared by all who read it and never written.
@@ -14,7 +16,20 @@ type Event struct {
 	Time    time.Time
 	Name    string // a name of EventKinds
 	Details []Detail
+
+	boot string
 }
+
+// Mark gives the event's id as listeners are told it: with the life of the daemon that it
+// belongs to. It is empty for an event that cannot be resumed from.
+func (e Event) Mark() string {
+	if e.ID == 0 {
+		return ""
+	}
+	return mark(e.boot, e.ID)
+}
+
+func mark(boot string, id uint64) string { return boot + "-" + strconv.FormatUint(id, 10) }
 
 // Detail is one argument of an event. Value is a string, bool, int, uint64 or float64.
 type Detail struct {
@@ -34,6 +49,9 @@ const (
 // so that a listener that was away can go on where it was. Its methods may be called from
 // any goroutine, and none of them waits for a reader.
 type Events struct {
+	// Hide takes secrets out of what is told. Set it before anything is; nil is secret.Scrub.
+	Hide func(string) string
+
 	boot string
 
 	mu      sync.Mutex
@@ -52,10 +70,10 @@ func NewEvents() *Events {
 func (e *Events) Publish(name string, details ...Detail) {
 	for i, d := range details {
 		if s, ok := d.Value.(string); ok {
-			details[i].Value = cut(s)
+			details[i].Value = e.clean(s)
 		}
 	}
-	v := Event{Time: time.Now(), Name: name, Details: details}
+	v := Event{Time: time.Now(), Name: name, Details: details, boot: e.boot}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !passing(name) {
@@ -90,23 +108,6 @@ func (e *Events) Newest(n int) []Event {
 	return append([]Event(nil), all[max(0, len(all)-n):]...)
 }
 
-// Mark gives an event's id as it is told to listeners: with the life of the daemon that it
-// belongs to. It is empty for an event that cannot be resumed from.
-func (e *Events) Mark(id uint64) string {
-	if id == 0 {
-		return ""
-	}
-	return e.boot + "-" + strconv.FormatUint(id, 10)
-}
-
-// Here gives the mark of the newest event: whoever begins to listen now and is cut off
-// before the first event can resume from it.
-func (e *Events) Here() string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.boot + "-" + strconv.FormatUint(e.last, 10)
-}
-
 // ValidMark tells whether s could be a mark, or an event's bare number.
 func ValidMark(s string) bool {
 	boot, n, ok := strings.Cut(s, "-")
@@ -118,9 +119,9 @@ func ValidMark(s string) bool {
 		!strings.ContainsFunc(boot, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 }
 
-// since gives the kept events after the one that mark names, and how many before them are
-// missed and not kept any more, with the reason. e.mu is held.
-func (e *Events) since(mark string) (missed []Event, gone uint64, why string) {
+// since gives the number that mark names, the kept events after it, and how many before
+// them are missed and not kept any more, with the reason. e.mu is held.
+func (e *Events) since(mark string) (id uint64, missed []Event, gone uint64, why string) {
 	boot, n, ok := strings.Cut(mark, "-")
 	if !ok {
 		boot, n = e.boot, mark
@@ -133,12 +134,12 @@ func (e *Events) since(mark string) (missed []Event, gone uint64, why string) {
 	all := e.kept.events
 	first := e.last - uint64(len(all)) + 1
 	if id+1 < first {
-		return all, first - id - 1, why
+		return id, all, first - id - 1, why
 	}
 	if why == OtherLife {
-		return all, 0, why
+		return id, all, 0, why
 	}
-	return all[id+1-first:], 0, ""
+	return id, all[id+1-first:], 0, ""
 }
 
 // Listen makes a reader of the events that pass the filter: from now on, or after the one
@@ -149,9 +150,10 @@ func (e *Events) Listen(f Filter, since string) *EventReader {
 	r := &EventReader{hub: e, filter: f, ready: make(chan struct{}, 1)}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	r.seen = e.last
 	if since != "" {
-		missed, gone, why := e.since(since)
-		r.lost, r.why = gone, why
+		id, missed, gone, why := e.since(since)
+		r.seen, r.lost, r.why = id, gone, why
 		for _, v := range missed {
 			if f.Passes(v.Name) {
 				r.put(v)
@@ -172,6 +174,7 @@ type EventReader struct {
 
 	// Guarded by hub.mu.
 	box  backlog
+	seen uint64 // all up to it was taken, or did not pass
 	lost uint64
 	why  string // of lost; with OtherLife it is told even if nothing was lost
 }
@@ -216,7 +219,19 @@ func (r *EventReader) Take() []Event {
 		out = append([]Event{d}, out...)
 	}
 	r.box, r.lost, r.why = backlog{}, 0, ""
+	r.seen = r.hub.last
 	return out
+}
+
+// Mark gives the mark of the newest event that the reader has taken or that its filter
+// held back: where to resume.
+func (r *EventReader) Mark() string {
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	if len(r.box.events) == 0 && r.why == "" {
+		r.seen = r.hub.last
+	}
+	return mark(r.hub.boot, r.seen)
 }
 
 // Close ends the listening.
@@ -257,6 +272,15 @@ func size(v Event) int {
 		}
 	}
 	return n
+}
+
+// clean makes a text fit to be told: without secrets, and not too long.
+func (e *Events) clean(s string) string {
+	hide := e.Hide
+	if hide == nil {
+		hide = secret.Scrub
+	}
+	return cut(hide(s))
 }
 
 // cut shortens a text between two characters.

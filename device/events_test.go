@@ -28,6 +28,13 @@ func said(events []Event) string {
 	return strings.Join(out, "\n")
 }
 
+// here gives the mark of the newest event.
+func here(e *Events) string {
+	r := e.Listen(Filter{}, "")
+	defer r.Close()
+	return r.Mark()
+}
+
 func filter(t *testing.T, s string) Filter {
 	t.Helper()
 	f, err := ParseFilter(s)
@@ -82,7 +89,7 @@ func TestEventsAreHeardInOrder(t *testing.T) {
 
 func TestResuming(t *testing.T) {
 	e, other := NewEvents(), NewEvents()
-	first := e.Here()
+	first := here(e)
 	for i := range 3 {
 		e.Publish(JobEvent, Detail{"id", i})
 	}
@@ -92,11 +99,11 @@ func TestResuming(t *testing.T) {
 	}{
 		{"", nil},
 		{first, []string{"1 job id=0", "2 job id=1", "3 job id=2"}},
-		{e.Mark(1), []string{"2 job id=1", "3 job id=2"}},
+		{mark(e.boot, 1), []string{"2 job id=1", "3 job id=2"}},
 		{"1", []string{"2 job id=1", "3 job id=2"}},
-		{e.Mark(3), nil},
-		{e.Mark(4), []string{"0 dropped n=0 why=restart", "1 job id=0", "2 job id=1", "3 job id=2"}},
-		{other.Mark(2), []string{"0 dropped n=0 why=restart", "1 job id=0", "2 job id=1", "3 job id=2"}},
+		{mark(e.boot, 3), nil},
+		{mark(e.boot, 4), []string{"0 dropped n=0 why=restart", "1 job id=0", "2 job id=1", "3 job id=2"}},
+		{mark(other.boot, 2), []string{"0 dropped n=0 why=restart", "1 job id=0", "2 job id=1", "3 job id=2"}},
 		{"rubbish", []string{"0 dropped n=0 why=restart", "1 job id=0", "2 job id=1", "3 job id=2"}},
 	} {
 		r := e.Listen(Filter{}, c.since)
@@ -107,10 +114,10 @@ func TestResuming(t *testing.T) {
 		e.Publish(JobEvent, Detail{"id", i})
 	}
 	for _, c := range []struct{ since, first string }{
-		{e.Mark(9), "0 dropped n=1 why=old"}, // 1 to 10 are not kept any more
-		{e.Mark(10), "11 job id=10"},
+		{mark(e.boot, 9), "0 dropped n=1 why=old"}, // 1 to 10 are not kept any more
+		{mark(e.boot, 10), "11 job id=10"},
 		{first, "0 dropped n=10 why=old"},
-		{other.Mark(200), "0 dropped n=10 why=restart"},
+		{mark(other.boot, 200), "0 dropped n=10 why=restart"},
 	} {
 		r := e.Listen(Filter{}, c.since)
 		got := r.Take()
@@ -120,7 +127,7 @@ func TestResuming(t *testing.T) {
 		r.Close()
 	}
 	// What is filtered away is not missed.
-	r := e.Listen(filter(t, "health"), e.Mark(9))
+	r := e.Listen(filter(t, "health"), mark(e.boot, 9))
 	check(t, r, "0 dropped n=1 why=old")
 	r.Close()
 }
@@ -161,6 +168,24 @@ func TestEventsAreBoundedInBytes(t *testing.T) {
 	last := e.Newest(1)[0]
 	if s := last.Details[1].Value.(string); len(s) > mostText+4 || !utf8.ValidString(s) || !strings.HasSuffix(s, "é…") {
 		t.Errorf("%d bytes: %q", len(s), s)
+	}
+}
+
+func TestEventsHoldNoSecrets(t *testing.T) {
+	e := NewEvents()
+	h := NewHealth(e, nil)
+	tell := func() string {
+		e.Publish(trtc.OnExitRoom, Detail{"text", "ask https://u:hunter2hunter2@h/x?key=hunter2hunter2: no"})
+		h.Report("room", Fact{Slug: StoreMemory, Cause: "Authorization: Bearer hunter2hunter2"})
+		return said(e.Newest(9)) + fmt.Sprint(h.Standing(), h.Faults())
+	}
+	if s := tell(); strings.Contains(s, "hunter2") {
+		t.Error(s)
+	}
+	e.Hide = func(string) string { return "***" }
+	e.Publish(trtc.OnExitRoom, Detail{"text", "it is hunter2"})
+	if s := said(e.Newest(1)); !strings.HasSuffix(s, "text=***") {
+		t.Error(s)
 	}
 }
 
@@ -210,7 +235,7 @@ func TestManyPublishersAndSlowReaders(t *testing.T) {
 			for i := range each {
 				e.Publish(JobEvent, Detail{"id", i})
 				if i%100 == 0 { // readers come and go
-					r := e.Listen(Filter{}, e.Here())
+					r := e.Listen(Filter{}, here(e))
 					r.Take()
 					r.Close()
 				}
@@ -223,7 +248,7 @@ func TestManyPublishersAndSlowReaders(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	for s, want := range map[string]string{"": "all", " , ": "all", "health": "health", "onConnection*,HEALTH health": "onconnection*,health", "*": "*"} {
+	for s, want := range map[string]string{"": "all", " , ": "all", "health": "health", "onConnection*,HEALTH health": "onConnection*,health", "*": "*"} {
 		if f, err := ParseFilter(s); err != nil || f.String() != want {
 			t.Errorf("%q: %v, %v", s, f, err)
 		}
@@ -265,7 +290,7 @@ func FuzzResume(f *testing.F) {
 	for i := range keptEvents + 50 {
 		e.Publish(JobEvent, Detail{"id", i})
 	}
-	for _, s := range []string{"", "0", "1", e.Mark(60), e.Here(), "a-1", "-", "1-", e.boot + "-18446744073709551615", e.boot + "--1", e.boot + "-+1", "\x00"} {
+	for _, s := range []string{"", "0", "1", mark(e.boot, 60), here(e), "a-1", "-", "1-", e.boot + "-18446744073709551615", e.boot + "--1", e.boot + "-+1", "\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -295,7 +320,7 @@ func FuzzResume(f *testing.F) {
 
 func TestValidMark(t *testing.T) {
 	e := NewEvents()
-	for _, s := range []string{"0", "17", e.Here(), e.Mark(3)} {
+	for _, s := range []string{"0", "17", here(e), mark(e.boot, 3)} {
 		if !ValidMark(s) {
 			t.Errorf("%q is none", s)
 		}

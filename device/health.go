@@ -136,7 +136,7 @@ func (h *Health) note(now time.Time, by string, f Fact) *condition {
 	if !c.is {
 		c.is, c.Since, c.ripe = true, now, now.Add(c.Visible)
 	}
-	c.by, c.Cause, c.Do = by, cut(f.Cause), cut(cmp.Or(f.Do, c.Condition.Do))
+	c.by, c.Cause, c.Do = by, h.events.clean(f.Cause), h.events.clean(cmp.Or(f.Do, c.Condition.Do))
 	return c
 }
 

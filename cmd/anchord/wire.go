@@ -46,6 +46,8 @@ type daemon struct {
 	whipLog *slog.Logger
 
 	device *device.Device
+	events *device.Events
+	health *device.Health
 	kept   *kept
 	tokens control.Tokens
 	gate   control.Gate
@@ -80,8 +82,10 @@ type daemon struct {
 // wire makes the parts, top to bottom, and opens nothing.
 func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.Mask) (*daemon, error) {
 	c := dev.Wanted()
-	d := &daemon{c: c, log: log, sink: sink, mask: mask, whipLog: log.With("part", "whip"), device: dev, open: make(chan struct{}), hosting: make(chan struct{})}
+	d := &daemon{c: c, log: log, sink: sink, mask: mask, whipLog: log.With("part", "whip"), device: dev, events: device.NewEvents(), open: make(chan struct{}), hosting: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
+	d.events.Hide = mask.Hide
+	d.health = device.NewHealth(d.events, part("health"))
 	d.watch.log = log
 	if len(c.Rooms.Advertise) > 0 {
 		d.watch.host = c.Rooms.Advertise[0]
@@ -153,7 +157,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 				return err
 			}
 			d.tokens.First(token)
-			h := control.HTTP{Table: table, Gate: &d.gate, Snapshot: func(r *http.Request) ([]byte, error) {
+			h := control.HTTP{Table: table, Gate: &d.gate, Events: d.events, Snapshot: func(r *http.Request) ([]byte, error) {
 				b, _, err := d.snapshot(r.Context(), 85)
 				return b, err
 			}}

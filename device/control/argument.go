@@ -19,6 +19,7 @@ type Arg struct {
 	Optional bool
 	Default  string // the value if it is not given; only of an optional one
 	Empty    bool   // the value may be ""
+	Named    bool   // only by its name, never by position
 	Rest     bool   // a Text that all bare words from here on belong to, with spaces between
 	Help     string // what it means, without its values, unit and default
 	// Suggest gives what may be meant, for completion: what is plugged in, for instance.
@@ -35,6 +36,9 @@ func (x *Arg) Explain() string {
 	}
 	if x.Default != "" {
 		s += fmt.Sprintf("; %s if not given", x.Default)
+	}
+	if x.Named {
+		s += "; only by name: " + x.Name + "="
 	}
 	return s
 }
@@ -78,7 +82,7 @@ func (c *Command) args(words []word) (Args, error) {
 		w := words[0]
 		words = words[1:]
 		if w.name == "" {
-			for next < len(c.Args) && a.Has(c.Args[next].Name) {
+			for next < len(c.Args) && (c.Args[next].Named || a.Has(c.Args[next].Name)) {
 				next++
 			}
 			if next == len(c.Args) {

@@ -32,12 +32,16 @@ type Parts struct {
 	Jobs     *Jobs                                                                       // what takes longer than an answer may
 	Support  func(context.Context, io.Writer) error                                      // writes the bundle, a gzipped tar without secrets; nil: there is none
 	Tokens   *Tokens                                                                     // who may come in by HTTP
+	Events   *device.Events                                                              // what happens
+	Health   *device.Health                                                              // what is wrong
 }
 
 // Commands gives the table for the parts.
 func Commands(p Parts) Table {
 	var t Table
 	t = append(t, general(p, &t)...)
+	t = append(t, faults(p)...)
+	t = append(t, events(p)...)
 	t = append(t, room(p)...)
 	t = append(t, camera(p)...)
 	t = append(t, mic(p)...)
@@ -73,6 +77,7 @@ func general(p Parts, t *Table) Table {
 	return Table{
 		{Name: "version", Help: "Version of the daemon.", Level: Read, Run: show(func() Fields { return Fields{{"version", p.Version}} })},
 		{Name: "status", Help: "How the box stands, at a glance.", Level: Read, Run: show(p.Status)},
+		health(p),
 		{Name: "stats", Help: "Counters, and latencies by stage in milliseconds.", Level: Read, Run: show(p.Stats)},
 		{Name: "help", Help: "The commands, or one of them.", Level: Read, Example: "help room enter",
 			Args: []Arg{{Name: "command", Kind: Text, Optional: true, Rest: true, Help: "a command, or the first word of several"}},

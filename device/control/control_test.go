@@ -43,9 +43,11 @@ func parts() Parts {
 			return []hal.Device{{ID: "usb-" + kind, Name: "The \x1b[31mred\u009b one", Node: "/dev/" + kind + "0", Port: "1.2"}, {ID: "other", Name: "Other", Node: "/dev/" + kind + "1"}}, nil
 		}
 	}
+	hub := device.NewEvents()
 	fields := func(f ...Field) func() Fields { return func() Fields { return f } }
 	return Parts{
 		Version: "1.2.3",
+		Events:  hub, Health: device.NewHealth(hub, nil),
 		Device:  device.New(box(), map[string]config.Source{"rooms.enabled": config.FromFile}),
 		Status:  fields(Field{"room", "none wanted"}, Field{"ready", true}, Field{"z", 1}, Field{"a", 2}),
 		Room:    fields(Field{"state", "out"}),

@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,7 +53,7 @@ An error of the room engine has TRTC's negative code and name. The others:
 	group := ""
 	for _, c := range table {
 		g, _, two := strings.Cut(c.Name, " ")
-		if !two {
+		if !two && !slices.ContainsFunc(table, func(o Command) bool { return strings.HasPrefix(o.Name, c.Name+" ") }) {
 			g = "general"
 		}
 		if g != group {

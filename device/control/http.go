@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"anchord/device"
 )
 
 // HTTP serves the commands as HTTP.
@@ -18,6 +20,8 @@ type HTTP struct {
 	Gate *Gate
 	// Snapshot is Parts.Snapshot.
 	Snapshot func(r *http.Request) ([]byte, error)
+	// Events are told at /v1/events.
+	Events *device.Events
 }
 
 // maxBody bounds requests.
@@ -42,6 +46,7 @@ func (h *HTTP) Register(mux *http.ServeMux) {
 		w.Header().Set("Content-Type", "image/jpeg")
 		w.Write(b)
 	}))
+	mux.Handle("GET /v1/events", h.Gate.Guard(Read, h.stream()))
 }
 
 func (h *HTTP) command(w http.ResponseWriter, r *http.Request) {

@@ -22,7 +22,8 @@ func handler() http.Handler {
 	mux := http.NewServeMux()
 	var tokens Tokens
 	tokens.First([]byte(token))
-	h := HTTP{Table: Commands(parts()), Gate: &Gate{Auth: &tokens}, Snapshot: func(r *http.Request) ([]byte, error) {
+	p := parts()
+	h := HTTP{Table: Commands(p), Events: p.Events, Gate: &Gate{Auth: &tokens}, Snapshot: func(r *http.Request) ([]byte, error) {
 		if r.URL.RawQuery == "fail" {
 			return nil, context.DeadlineExceeded
 		}

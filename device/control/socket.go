@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -90,7 +91,8 @@ func (s *Socket) Run(ctx context.Context) error {
 			stop := context.AfterFunc(ctx, func() { c.Close() })
 			defer stop()
 			defer c.Close()
-			if err := s.Table.serve(ctx, peer(c), &patient{c}, &patient{c}); err != nil && ctx.Err() == nil {
+			p := &patient{Conn: c}
+			if err := s.Table.talk(ctx, peer(c), p, p); err != nil && ctx.Err() == nil {
 				s.Log.Debug("control client left", "err", err)
 			}
 		})
@@ -158,19 +160,27 @@ func peer(c net.Conn) Caller {
 	return by
 }
 
-// patient gives each read and write its deadline.
-type patient struct{ net.Conn }
+// patient bounds how long a client may say nothing, and leave unread what it is sent.
+type patient struct {
+	net.Conn
+	listening atomic.Bool
+}
 
+// Read gives a client that listens to events all the time it likes.
 func (p *patient) Read(b []byte) (int, error) {
-	if err := p.SetReadDeadline(time.Now().Add(idleTime)); err != nil {
+	var until time.Time
+	if !p.listening.Load() {
+		until = time.Now().Add(idleTime)
+	}
+	if err := p.SetReadDeadline(until); err != nil {
 		return 0, err
 	}
 	return p.Conn.Read(b)
 }
 
-func (p *patient) Write(b []byte) (int, error) {
-	if err := p.SetWriteDeadline(time.Now().Add(sendTime)); err != nil {
-		return 0, err
-	}
-	return p.Conn.Write(b)
-}
+func (p *patient) listens(on bool) { p.listening.Store(on) }
+
+// patience can only fail on a connection that is closed, which writes then find.
+func (p *patient) patience(d time.Duration) { _ = p.SetWriteDeadline(time.Now().Add(d)) }
+
+func (p *patient) end() { p.Close() }

@@ -21,7 +21,7 @@ func (t Table) answer(ctx context.Context, by Caller, line []byte) []byte {
 		return nil
 	}
 	if line[0] == '{' {
-		return append(t.reply(ctx, by, line).json(), '\n')
+		return append(t.reply(withJSON(ctx), by, line).json(), '\n')
 	}
 	tag, text := "", string(line)
 	if text[0] == '@' {
