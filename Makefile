@@ -22,7 +22,7 @@ check: ## the quick one: format, vet, staticcheck, unit tests with the race dete
 	@.ci/install.sh build test
 	@test/check.sh
 
-test: ## all tests but and benchmarks
+test: ## all tests but benchmarks
 	@.ci/install.sh build test cross rig
 	@test/all.sh
 
