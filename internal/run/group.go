@@ -43,6 +43,9 @@ type Group struct {
 	Backoff Backoff
 	// Settled is how long a part must have run for its failures to be forgotten; zero: 10 s.
 	Settled time.Duration
+	// Patience is how long a part may take to end when it is told to; zero: 15 s. One that hangs
+	// in a driver keeps the others from ending no longer than that.
+	Patience time.Duration
 
 	parts []*Part
 }
@@ -103,7 +106,8 @@ func (g *Group) States() []State {
 
 // Run starts all parts, waits for ctx or for a Must part to end, and stops all. It
 // returns after the last part is home: nil when ctx ended it, else the error of the
-// part that ended it.
+// part that ended it. A part that does not come home is left behind, and is an error too: all
+// that is left to do then is to end the process.
 func (g *Group) Run(ctx context.Context) error {
 	if g.Log == nil {
 		g.Log = slog.New(slog.DiscardHandler)
@@ -114,16 +118,19 @@ func (g *Group) Run(ctx context.Context) error {
 	if g.Settled == 0 {
 		g.Settled = 10 * time.Second
 	}
+	if g.Patience == 0 {
+		g.Patience = 15 * time.Second
+	}
 	// Parts do not see ctx itself: they would all stop at once, in no order.
 	uctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	failed := make(chan error, len(g.parts))
 	var wg sync.WaitGroup
-	stops := make([]func(), 0, len(g.parts))
+	stops := make([]func() error, 0, len(g.parts))
 	for _, p := range g.parts {
 		pctx, stop := context.WithCancel(uctx)
 		done := make(chan struct{})
-		stops = append(stops, func() { stop(); <-done })
+		stops = append(stops, func() error { stop(); return g.await(p, done) })
 		wg.Go(func() {
 			defer close(done)
 			if err := g.life(pctx, p); err != nil {
@@ -137,11 +144,27 @@ func (g *Group) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	for _, f := range slices.Backward(stops) {
-		f()
+	var left error
+	for _, stop := range slices.Backward(stops) {
+		left = errors.Join(left, stop())
+	}
+	if left != nil {
+		return errors.Join(err, left)
 	}
 	wg.Wait()
 	return err
+}
+
+// await waits for a part that was told to end.
+func (g *Group) await(p *Part, done <-chan struct{}) error {
+	t := time.NewTimer(g.Patience)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("%s: did not end within %v and is left behind: does its device hang? (dmesg)", p.name, g.Patience)
+	}
 }
 
 // life runs one part until its context ends; its error is one that ends the group.

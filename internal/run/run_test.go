@@ -97,6 +97,34 @@ func TestStopIsInReverseOneByOne(t *testing.T) {
 	})
 }
 
+func TestAPartThatHangsKeepsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o order
+		var g Group
+		driver := make(chan struct{})
+		defer close(driver)
+		g.Must("room", o.stays("room"))
+		g.Keep("camera", func(context.Context) error { <-driver; return nil })
+		g.Keep("mic", o.stays("mic"))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		begun := time.Now()
+		err := g.Run(ctx)
+		if err == nil || !strings.HasPrefix(err.Error(), "camera: did not end within 15s") {
+			t.Errorf("%v", err)
+		}
+		if d := time.Since(begun); d > 17*time.Second {
+			t.Errorf("it took %v", d)
+		}
+		if got := strings.Join(o.s[2:], " "); got != "-mic -room" {
+			t.Errorf("ended %q", got)
+		}
+		if s := g.States()[1]; s.Phase != Running {
+			t.Errorf("the camera is %s", s.Phase)
+		}
+	})
+}
+
 func TestMustEndsAll(t *testing.T) {
 	boom := errors.New("boom")
 	for _, err := range []error{boom, nil} {
