@@ -22,8 +22,9 @@ type Arg struct {
 	Named    bool   // only by its name, never by position
 	Rest     bool   // a Text that all bare words from here on belong to, with spaces between
 	Help     string // what it means, without its values, unit and default
-	// Suggest gives what may be meant, for completion: what is plugged in, for instance.
-	// What it does not give is allowed as well.
+	// Hints and Suggest give what may be meant, for completion: words that are always the
+	// same, and what the box has. What they do not give is allowed as well.
+	Hints   []string
 	Suggest func(context.Context) []string
 }
 

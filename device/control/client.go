@@ -45,17 +45,34 @@ func (c *Client) Do(ctx context.Context, words []string) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.Say(ctx, string(q))
+}
+
+// Say says one line: a command in the syntax of lines, or a JSON request.
+func (c *Client) Say(ctx context.Context, line string) (*Answer, error) {
+	q := []byte(line)
+	if !strings.HasPrefix(line, "{") {
+		var err error
+		if q, err = sayLine(line); err != nil {
+			return nil, err
+		}
+	}
 	raw, err := c.exchange(ctx, q)
 	if err != nil {
 		return nil, err
 	}
+	if e := lineError(raw); e != nil {
+		return &Answer{Raw: refusal(&Error{e.Code, e.Message}).json(), Error: e}, nil
+	}
+	return readAnswer(raw)
+}
+
+// readAnswer reads one JSON answer.
+func readAnswer(raw []byte) (*Answer, error) {
 	var a struct {
 		OK     bool
 		Result json.RawMessage
 		Error  *AnswerError
-	}
-	if e := lineError(raw); e != nil {
-		return &Answer{Raw: refusal(&Error{e.Code, e.Message}).json(), Error: e}, nil
 	}
 	if err := json.Unmarshal(raw, &a); err != nil || a.OK == (a.Error != nil) {
 		return nil, fmt.Errorf("not a daemon's answer: %s", short(string(raw)))
@@ -77,10 +94,20 @@ func lineError(raw []byte) *AnswerError {
 	return &AnswerError{code, Clean(p[2]), Clean(p[3])}
 }
 
-// writeRequest gives the JSON of a command line. The shell has taken the quotes off already:
-// a word with = in it is a named argument, whatever the value holds. Others are kept in
-// their order, as the command's words and positional arguments.
-func writeRequest(words []string) ([]byte, error) {
+// writeRequest gives the JSON of a command line.
+func writeRequest(words []string) ([]byte, error) { return sayLine(Line(words)) }
+
+func sayLine(line string) ([]byte, error) {
+	return json.Marshal(struct {
+		Cmd string `json:"cmd"`
+	}{line})
+}
+
+// Line writes the words of a shell's command line as a line of the text protocol. The shell
+// has taken the quotes off already: a word with = in it is a named argument, whatever the
+// value holds. Others are kept in their order, as the command's words and positional
+// arguments.
+func Line(words []string) string {
 	var line []string
 	for _, w := range words {
 		name, value, named := strings.Cut(w, "=")
@@ -90,9 +117,7 @@ func writeRequest(words []string) ([]byte, error) {
 			line = append(line, Quote(w))
 		}
 	}
-	return json.Marshal(struct {
-		Cmd string `json:"cmd"`
-	}{strings.Join(line, " ")})
+	return strings.Join(line, " ")
 }
 
 func (c *Client) exchange(ctx context.Context, q []byte) ([]byte, error) {

@@ -52,6 +52,13 @@ func Commands(p Parts) Table {
 	if p.Support != nil {
 		t = append(t, support(p))
 	}
+	for i := range t {
+		if t[i].Name == "help" {
+			for _, c := range t {
+				t[i].Args[0].Hints = append(t[i].Args[0].Hints, c.Name)
+			}
+		}
+	}
 	return t
 }
 
@@ -82,6 +89,11 @@ func general(p Parts, t *Table) Table {
 		{Name: "help", Help: "The commands, or one of them.", Level: Read, Example: "help room enter",
 			Args: []Arg{{Name: "command", Kind: Text, Optional: true, Rest: true, Help: "a command, or the first word of several"}},
 			Run:  func(_ context.Context, a Args) (Fields, error) { return t.help(a.Word("command")) }},
+		{Name: "complete", Help: "What the last word of a line may become, for shells; in quotes, so that a space at its end is seen.", Level: Read, Example: `complete "room en"`,
+			Args: []Arg{{Name: "line", Kind: Text, Max: 2048, Empty: true, Help: "as far as it was typed"}},
+			Run: func(ctx context.Context, a Args) (Fields, error) {
+				return Fields{{"word", t.Complete(ctx, a.Word("line"))}}, nil
+			}},
 		{Name: "snapshot", Help: "Take the next picture. The file itself comes as base64 with data=on; anchorctl snapshot -o FILE writes it.", Level: Operate, Example: "snapshot quality=70",
 			Args: []Arg{{Name: "quality", Kind: Int, Min: 1, Max: 100, Unit: "percent", Optional: true, Default: "85", Help: "of the JPEG"},
 				{Name: "data", Kind: Bool, Optional: true, Default: "off", Help: "with the file"}},
@@ -191,14 +203,11 @@ func devices(list func(context.Context) ([]hal.Device, error), key string) call 
 // ids suggests what a list command lists.
 func ids(list func(context.Context) ([]hal.Device, error)) func(context.Context) []string {
 	return func(ctx context.Context) []string {
-		if list == nil {
-			return nil // the table stands alone, without a box
-		}
 		ds, err := list(ctx)
 		if err != nil {
 			return nil // no suggestion is no fault
 		}
-		out := []string{"any", "test"}
+		var out []string
 		for _, d := range ds {
 			out = append(out, d.ID)
 		}
@@ -211,7 +220,7 @@ func camera(p Parts) Table {
 		{Name: "camera list", Help: "The cameras that are plugged in.", Level: Read, Run: devices(p.Cameras, "camera")},
 		{Name: "camera show", Help: "The camera in use.", Level: Read, Run: show(p.Camera)},
 		{Name: "camera select", Help: "Use this camera, now and whenever it is plugged in.", Level: Operate, Example: `camera select "HD Pro Webcam, any"`,
-			Args: []Arg{{Name: "match", Kind: Text, Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there", Suggest: ids(p.Cameras)}},
+			Args: []Arg{{Name: "match", Kind: Text, Help: "id, port or part of the name; any; test; several, comma-separated: the first that is there", Hints: []string{"any", "test"}, Suggest: ids(p.Cameras)}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Camera.Match = a.Word("match"); return nil })},
 		{Name: "camera start", Help: "Open the camera, and again whenever it was lost.", Level: Operate,
 			Run: change(p, func(w *config.Config, _ Args) error { w.Camera.Stopped = false; return nil })},
@@ -228,7 +237,7 @@ func mic(p Parts) Table {
 		{Name: "mic list", Help: "The microphones that are plugged in.", Level: Read, Run: devices(p.Mics, "mic")},
 		{Name: "mic show", Help: "The microphone in use.", Level: Read, Run: show(p.Mic)},
 		{Name: "mic select", Help: "Use this microphone, and never another by accident.", Level: Operate, Example: `mic select "USB Audio, any"`,
-			Args: []Arg{{Name: "match", Kind: Text, Help: "as for camera select", Suggest: ids(p.Mics)}},
+			Args: []Arg{{Name: "match", Kind: Text, Help: "as for camera select", Hints: []string{"any", "test"}, Suggest: ids(p.Mics)}},
 			Run:  change(p, func(w *config.Config, a Args) error { w.Mic.Match = a.Word("match"); return nil })},
 		{Name: "mic start", Help: "Open the microphone, and again whenever it was lost.", Level: Operate,
 			Run: change(p, func(w *config.Config, _ Args) error { w.Mic.Stopped = false; return nil })},

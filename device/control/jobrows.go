@@ -118,9 +118,6 @@ func (j *Jobs) show(n *job) Fields {
 
 // ids suggests the jobs there are.
 func (j *Jobs) ids(context.Context) []string {
-	if j == nil {
-		return nil
-	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var out []string

@@ -10,9 +10,9 @@ import (
 
 // settings are the commands for every key of the configuration by its dotted name.
 func settings(p Parts) Table {
-	key := Arg{Name: "key", Kind: Key, Help: "as in the file; all for everything", Suggest: func(context.Context) []string { return append(tables(), config.Keys()...) }}
+	key := Arg{Name: "key", Kind: Key, Help: "as in the file; all for everything", Hints: append(tables(), config.Keys()...)}
 	one := key
-	one.Help, one.Suggest = "one value's, as in the file", func(context.Context) []string { return config.Keys() }
+	one.Help, one.Hints = "one value's, as in the file", config.Keys()
 	optional := key
 	optional.Optional, optional.Default = true, "all"
 	return Table{
