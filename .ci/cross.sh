@@ -64,7 +64,8 @@ export GOOS=linux GOARCH=$goarch GOARM=7 CGO_ENABLED=1 CC=$triplet-gcc CXX=$trip
 export PKG_CONFIG_LIBDIR=$sys/usr/lib/$triplet/pkgconfig:$sys/usr/share/pkgconfig PKG_CONFIG_SYSROOT_DIR=$sys
 export CGO_CFLAGS="-O2 -g0 -I$sys/usr/include -I$sys/usr/include/$triplet" CGO_CXXFLAGS="-O2 -g0 -I$sys/usr/include -I$sys/usr/include/$triplet"
 export CGO_LDFLAGS="-L$sys/static"
-tags=osusergo,netgo${TAGS:+,$TAGS}
+# Without sqlite_omit_load_extension SQLite calls dlopen, which a static program cannot use.
+tags=osusergo,netgo,sqlite_omit_load_extension${TAGS:+,$TAGS}
 # Archives are searched in order: what OpenH264 and libyuv need themselves comes last.
 flags="-s -w -linkmode external -X main.version=$version -extldflags '-static -L$sys/static -ljpeg -lstdc++ -lm -lpthread'"
 out=$(realpath -m "$out")
