@@ -57,7 +57,7 @@ type Camera struct {
 
 	out media.Format // of the last picture that was handed on; frameLoop's own
 
-	frames, late, corrupt atomic.Uint64
+	arrived, frames, late, corrupt atomic.Uint64
 }
 
 // CameraStatus says what the camera does.
@@ -65,7 +65,8 @@ type CameraStatus struct {
 	Device hal.Device // zero when none is open
 	Mode   hal.Mode   // granted; zero when nothing streams
 	Faults hal.Faults // of this and earlier cameras
-	Frames uint64     // handed on
+	// Arrived counts frames that the driver gave, Frames those that were handed on.
+	Arrived, Frames uint64
 	// Late counts frames that were dropped because all pictures of the pool were in use,
 	// Corrupt those that could not be decoded.
 	Late, Corrupt uint64
@@ -86,7 +87,7 @@ func (c *Camera) Status() CameraStatus {
 	c.state.Lock()
 	s := c.status
 	c.state.Unlock()
-	s.Frames, s.Late, s.Corrupt = c.frames.Load(), c.late.Load(), c.corrupt.Load()
+	s.Arrived, s.Frames, s.Late, s.Corrupt = c.arrived.Load(), c.frames.Load(), c.late.Load(), c.corrupt.Load()
 	return s
 }
 
@@ -164,6 +165,7 @@ func (c *Camera) frameLoop(cam hal.Camera, d hal.Device, want Want) error {
 		if err != nil {
 			return err
 		}
+		c.arrived.Add(1)
 		if n%64 == 0 {
 			c.noteFaults(cam)
 		}

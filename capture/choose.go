@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,6 +13,21 @@ const (
 	MatchAny  = "any"  // the first real device
 	MatchTest = "test" // the test picture or tone
 )
+
+// Errors of a search that somebody acts on.
+var (
+	ErrNoMatch   = errors.New("no such device is plugged in") // a hal.ErrGone as well
+	ErrAmbiguous = errors.New("a name fits several devices")  // a hal.ErrUnsupported as well
+)
+
+// unfound is why a search finds nothing.
+type unfound struct {
+	text string
+	why  [2]error
+}
+
+func (e *unfound) Error() string   { return e.text }
+func (e *unfound) Unwrap() []error { return e.why[:] }
 
 // pick gives the first device that a comma-separated match list names: its id, port or
 // node in full, or a part of its name or id in any case; "any" is the first real device
@@ -48,9 +64,9 @@ func pick(match string, real, test []hal.Device) (d hal.Device, isTest bool, err
 		case 1:
 			return part[0], false, nil
 		default:
-			return hal.Device{}, false, fmt.Errorf("%q fits %d devices (%s and %s): name one by its id or port: %w",
-				w, len(part), part[0].ID, part[1].ID, hal.ErrUnsupported)
+			return hal.Device{}, false, &unfound{fmt.Sprintf("%q fits %d devices (%s and %s): name one by its id or port",
+				w, len(part), part[0].ID, part[1].ID), [2]error{ErrAmbiguous, hal.ErrUnsupported}}
 		}
 	}
-	return hal.Device{}, false, fmt.Errorf("nothing that fits %q is plugged in: %w", match, hal.ErrGone)
+	return hal.Device{}, false, &unfound{fmt.Sprintf("nothing that fits %q is plugged in", match), [2]error{ErrNoMatch, hal.ErrGone}}
 }

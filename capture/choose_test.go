@@ -96,6 +96,9 @@ func TestPick(t *testing.T) {
 		if got != c.want || isTest != (err == nil && got == test) || !errors.Is(err, c.err) {
 			t.Errorf("%q of %d: %v, %v", c.match, len(c.real), got.ID, err)
 		}
+		if errors.Is(err, ErrNoMatch) != (c.err == hal.ErrGone) || errors.Is(err, ErrAmbiguous) != (c.err == hal.ErrUnsupported) {
+			t.Errorf("%q of %d: %v", c.match, len(c.real), err)
+		}
 	}
 }
 

@@ -147,7 +147,7 @@ var conditions = []Condition{
 	{Slug: CameraDamaged, Codes: []trtc.Code{trtc.CameraDeviceError}, Severity: SeverityWarning, Part: "camera", Visible: 5 * time.Second, Under: noPicture,
 		Text: "many of the camera's pictures are damaged", Do: "try a better or shorter cable, another socket, no hub; or another format: config set camera.format yuyv"},
 	{Slug: CameraSmall, Codes: []trtc.Code{trtc.CaptureSizeReduced}, Severity: SeverityInfo, Part: "camera", Visible: 2 * time.Second, Under: noPicture,
-		Text: "the camera has no pictures as large as wanted", Do: "want a size that it has (anchorctl probe), or use another camera"},
+		Text: "the camera cannot give pictures as large, or as many, as wanted", Do: "want what it has (anchorctl probe; video resolution, video fps), or use another camera"},
 
 	// Microphone.
 	{Slug: SoundServerGone, Codes: []trtc.Code{trtc.MicStartFail}, Severity: SeverityError, Part: "mic", Visible: 3 * time.Second,
@@ -221,7 +221,7 @@ var conditions = []Condition{
 	{Slug: StoreRoomFile, Severity: SeverityWarning, Part: "store", Stays: true,
 		Text: "the file that keeps the room was not good, or cannot be written", Do: "check the disk's space and rights, then errors clear"},
 	{Slug: StoreMemory, Severity: SeverityError, Part: "store",
-		Text: "what is set now is forgotten at the next start", Do: "put the cause right and set it again; the next change tries to store anew"},
+		Text: "nothing can be stored, so nothing can be set", Do: "put the cause right: the next change tries to store anew"},
 	{Slug: StoreFailed, Severity: SeverityError, Part: "store", Under: []string{StoreMemory},
 		Text: "a change could not be stored and was refused", Do: "put the cause right and say it again"},
 	{Slug: StoreOff, Severity: SeverityInfo, Part: "store",

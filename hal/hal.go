@@ -17,6 +17,9 @@ import (
 var (
 	// ErrGone says that the device was unplugged, or its server ended. It may return.
 	ErrGone = errors.New("device is gone")
+	// ErrNoServer says that the server behind the devices does not answer, so that nothing
+	// is known of them. It is an ErrGone as well.
+	ErrNoServer error = noServer{}
 	// ErrBusy says that another program has the device.
 	ErrBusy = errors.New("device is in use")
 	// ErrDenied says that the daemon may not open the device.
@@ -28,6 +31,11 @@ var (
 	// ErrStopped says that the stream was ended by its context or by Close.
 	ErrStopped = errors.New("stopped")
 )
+
+type noServer struct{}
+
+func (noServer) Error() string        { return "nobody answers" }
+func (noServer) Is(target error) bool { return target == ErrGone }
 
 // Device is a camera or microphone that is plugged in now.
 type Device struct {

@@ -129,7 +129,13 @@ func TestPathIsADirectory(t *testing.T) {
 	}
 	s, found := mustOpen(t, nil, dir)
 	defer mustClose(t, s)
+	if trouble := s.Trouble(); trouble.Err == nil || trouble.Refused {
+		t.Errorf("at the start: %+v", trouble)
+	}
 	err := s.Save(map[string]string{"a": "b"})
+	if trouble := s.Trouble(); !errors.Is(trouble.Err, err) || !trouble.Refused {
+		t.Errorf("after %v: %+v", err, trouble)
+	}
 	if found.Storing || err == nil || len(s.Load()) != 0 {
 		t.Errorf("%+v %v", found, err)
 	}
@@ -139,6 +145,9 @@ func TestPathIsADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustSave(t, s, map[string]string{"a": "b"})
+	if trouble := s.Trouble(); trouble != (store.Trouble{}) {
+		t.Errorf("put right: %+v", trouble)
+	}
 	if n := s.Stats(); n != (store.Stats{Writes: 1, Failed: 1, Copies: 1}) {
 		t.Errorf("%+v", n)
 	}

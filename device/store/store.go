@@ -51,7 +51,23 @@ type Store struct {
 	unsure   bool      // a write failed: the disk may hold what was refused
 	dirty    chan struct{}
 
-	counts struct{ writes, failed, copies, stale atomic.Uint64 }
+	counts  struct{ writes, failed, copies, stale atomic.Uint64 }
+	trouble atomic.Pointer[Trouble]
+}
+
+// Trouble is why nothing can be stored.
+type Trouble struct {
+	Err     error
+	Refused bool // a change was refused for it; else nobody has tried yet
+}
+
+// Trouble gives what was in the way of the last change, or of opening the database if there
+// was no change since; its Err is nil while all is well. It does not wait for a disk.
+func (s *Store) Trouble() Trouble {
+	if t := s.trouble.Load(); t != nil {
+		return *t
+	}
+	return Trouble{}
 }
 
 // Stats counts since Open.
@@ -91,6 +107,9 @@ func open(ctx context.Context, c Config, schema []migration) (*Store, Found, err
 	if err != nil {
 		return nil, Found{}, fmt.Errorf("open store %s: %w", s.path, err)
 	}
+	if s.memory != nil {
+		s.trouble.Store(&Trouble{Err: fmt.Errorf("open store %s: %w", s.path, s.memory)})
+	}
 	return s, found, nil
 }
 
@@ -129,6 +148,7 @@ func (s *Store) change(verb string, edit func(map[string]string)) error {
 	if err != nil {
 		s.counts.failed.Add(1)
 	}
+	s.trouble.Store(&Trouble{err, err != nil})
 	return err
 }
 

@@ -69,7 +69,7 @@ func dial(ctx context.Context, cfg Config, on hooks) (*conn, error) {
 		return nil, refused
 	}
 	return nil, fmt.Errorf("no sound server at %s: %w; start PulseAudio or PipeWire for this user, or say where it listens",
-		strings.Join(tried, ", "), hal.ErrGone)
+		strings.Join(tried, ", "), hal.ErrNoServer)
 }
 
 func dialPlace(ctx context.Context, p place, key []byte, on hooks) (*conn, error) {
@@ -186,7 +186,7 @@ func classify(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return denied(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("sound server does not answer within %v: %w; restart it", answerTime, hal.ErrGone)
+		return fmt.Errorf("sound server does not answer within %v: %w; restart it", answerTime, hal.ErrNoServer)
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("sound server hung up: %w", hal.ErrGone)
 	}

@@ -171,7 +171,7 @@ func TestErrorsHaveTheirMeaning(t *testing.T) {
 func TestNoServerAtAllSaysWhatToDo(t *testing.T) {
 	at := filepath.Join(t.TempDir(), "none", "native")
 	_, err := New(Config{Server: at}).List(t.Context())
-	if !errors.Is(err, hal.ErrGone) || !strings.Contains(err.Error(), at) || !strings.Contains(err.Error(), "start PulseAudio") {
+	if !errors.Is(err, hal.ErrGone) || !errors.Is(err, hal.ErrNoServer) || !strings.Contains(err.Error(), at) || !strings.Contains(err.Error(), "start PulseAudio") {
 		t.Errorf("got %v", err)
 	}
 }
