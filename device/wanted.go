@@ -238,7 +238,7 @@ func (d *Device) restoreOneByOne(values config.Values) (config.Config, config.Va
 	var bad []error
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		if _, ok := took[k]; !ok {
-			bad = append(bad, fmt.Errorf("stored %s = %q: %w", k, values[k], reasons[k]))
+			bad = append(bad, fmt.Errorf("stored %s = %q: %w", k, config.Shown(k, values[k]), reasons[k]))
 		}
 	}
 	return c, took, bad
@@ -247,7 +247,7 @@ func (d *Device) restoreOneByOne(values config.Values) (config.Config, config.Va
 // Value is what is wanted under one key.
 type Value struct {
 	Key  string
-	Text string
+	Text string // as it is shown: without secrets
 	From config.Source
 	// Waits says that the value is in force from the next start of the daemon on.
 	Waits bool
@@ -270,6 +270,7 @@ func (d *Device) Values(name string) []Value {
 		}
 		was, _ := d.begun.Text(k)
 		v.Waits = config.AtStart(k) && was != v.Text
+		v.Text = config.Shown(k, v.Text)
 		out = append(out, v)
 	}
 	return out

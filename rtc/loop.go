@@ -67,8 +67,15 @@ func newLoop(s *Session) *loop {
 	return l
 }
 
-// post is called from other goroutines.
+// post is called from other goroutines. Whatever the room said goes through here, and may
+// have a secret in it: also an SDP answer that an error quotes.
 func (l *loop) post(n note) {
+	n.err = l.s.cfg.Mask.HideError(n.err)
+	if n.said != nil {
+		e := *n.said
+		e.User, e.Reason = l.s.cfg.Mask.Hide(e.User), l.s.cfg.Mask.Hide(e.Reason)
+		n.said = &e
+	}
 	select {
 	case l.inbox <- n:
 	case <-l.over:

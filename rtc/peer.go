@@ -87,7 +87,7 @@ func openPeer(c Config, video, audio *Track, servers []ICEServer, say func(kind)
 	p := &peer{log: c.Log, link: link, known: map[string]bool{}, found: make(chan struct{}, 1)}
 	var conf webrtc.Configuration
 	for _, s := range servers {
-		conf.ICEServers = append(conf.ICEServers, webrtc.ICEServer{URLs: s.URLs, Username: s.Username, Credential: s.Credential})
+		conf.ICEServers = append(conf.ICEServers, webrtc.ICEServer{URLs: s.URLs, Username: s.Username, Credential: s.Credential.Reveal()})
 	}
 	if c.Policy == RelayOnly {
 		conf.ICETransportPolicy = webrtc.ICETransportPolicyRelay

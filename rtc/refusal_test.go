@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"anchord/internal/secret"
 )
 
 func TestRefusals(t *testing.T) {
@@ -104,6 +106,28 @@ func TestRoomThrowsOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNoSecretInWhatTheRoomSays: neither in errors nor in events, whoever repeats it.
+func TestNoSecretInWhatTheRoomSays(t *testing.T) {
+	const canary = "c4nary-0123456789"
+	live(t, func(t *testing.T, w *world) {
+		w.s.cfg.Mask.Add(secret.New(canary))
+		w.set(func() { w.refuse = fmt.Errorf("sdp: invalid line %q: %w", canary, syscall.ECONNRESET) })
+		_ = w.s.Enter(room("1"))
+		time.Sleep(time.Second)
+		if err := w.s.Stats().Err; err == nil || err.Error() != `sdp: invalid line "***": `+syscall.ECONNRESET.Error() || !errors.Is(err, syscall.ECONNRESET) {
+			t.Error(err)
+		}
+		w.set(func() { w.refuse = nil })
+		time.Sleep(time.Minute)
+		w.mustBe(t, In)
+		w.made()[len(w.made())-1].events <- Event{Kind: Kicked, Reason: "for " + canary}
+		time.Sleep(time.Minute)
+		if err := w.s.Stats().Err; err == nil || !strings.HasSuffix(err.Error(), ": for ***") {
+			t.Error(err)
+		}
+	})
 }
 
 func TestKickAfterGoodbye(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"anchord/internal/secret"
 	"anchord/internal/trtc"
 )
 
@@ -70,14 +71,13 @@ func ParseAddress(s string) (Address, error) {
 // Endpoint gives the URL to speak to for a room and a user.
 func (a Address) Endpoint(room, user string) string { return fill(a.rest, room, user) }
 
-// String gives the address without its query, which may hold a secret.
+// String gives the address without what may be a secret in it: see secret.URL.
 func (a Address) String() string {
 	if a.Scheme == Embedded {
 		return "embedded:"
 	}
 	_, after, _ := strings.Cut(a.rest, ":")
-	after, _, _ = strings.Cut(after, "?")
-	return string(a.Scheme) + ":" + after
+	return secret.URL(string(a.Scheme) + ":" + after)
 }
 
 // Local tells whether the room is on this machine, so that it is reached by loopback.

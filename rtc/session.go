@@ -12,6 +12,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"anchord/internal/media"
+	"anchord/internal/secret"
 )
 
 // Config is what a session needs. The zero value of a function means that nobody wants
@@ -38,6 +39,9 @@ type Config struct {
 	// receivers have to turn them. A room that takes it may pass it on to viewers that do not
 	// know it, so it is for rooms whose viewers are known.
 	CVO bool
+	// Mask takes secrets out of what the room says and of errors that quote it; nil: one that
+	// knows none.
+	Mask *secret.Mask
 	// Settings, if not nil, may change pion's settings last.
 	Settings func(*webrtc.SettingEngine)
 }
@@ -84,6 +88,9 @@ type Session struct {
 func New(c Config) *Session {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Mask == nil {
+		c.Mask = &secret.Mask{}
 	}
 	if c.Demand == nil {
 		c.Demand = &media.Demand{}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"anchord/internal/secret"
 )
 
 // Signaller reaches one kind of room. It is made for one room address and one user.
@@ -47,8 +49,9 @@ var (
 
 // ICEServer is a STUN or TURN server (RFC 7064, RFC 7065).
 type ICEServer struct {
-	URLs                 []string
-	Username, Credential string
+	URLs       []string
+	Username   string
+	Credential secret.Value
 }
 
 // Candidate is one local ICE candidate (RFC 8839).

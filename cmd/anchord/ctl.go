@@ -13,6 +13,7 @@ import (
 
 	"anchord/device/config"
 	"anchord/device/control"
+	"anchord/internal/secret"
 )
 
 // ctl is anchorctl: it says one command to the daemon and prints the answer.
@@ -59,7 +60,7 @@ func ctl(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintln(stderr, "anchorctl: -url needs -token-file: the file that [control.http] token_file names")
 			return usage
 		}
-		if c.Token, err = control.ReadToken(*tokenFile); err != nil {
+		if c.Token, err = secret.Read(*tokenFile); err != nil {
 			fmt.Fprintln(stderr, "anchorctl:", err)
 			return usage
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"anchord/device/control"
+	"anchord/internal/secret"
 )
 
 // asProgram makes the test's own binary the program, under the name in the variable.
@@ -253,12 +254,12 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 	_, rest, _ := strings.Cut(w.String(), "HTTP is open")
 	_, rest, _ = strings.Cut(rest, "address=")
 	address, _, _ := strings.Cut(rest, "\n")
-	own, err := control.ReadToken(filepath.Join(filepath.Dir(socket), "http.token"))
+	own, err := secret.Read(filepath.Join(filepath.Dir(socket), "http.token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	answers := ""
-	for _, auth := range []string{"Bearer " + own, "Bearer wrong-" + canary, "Basic " + canary, canary} {
+	for _, auth := range []string{"Bearer " + own.Reveal(), "Bearer wrong-" + canary, "Basic " + canary, canary} {
 		for _, path := range []string{"/v1/status", "/v1/" + canary, "/v1/../" + canary} {
 			r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+path, nil)
 			if err != nil {
@@ -290,9 +291,9 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 		t.Error(err)
 	}
 	for what, s := range map[string]string{"log": w.String(), "answers": answers} {
-		for _, secret := range []string{canary, own} {
+		for _, text := range []string{canary, own.Reveal()} {
 			for l := range strings.Lines(s) {
-				if strings.Contains(l, secret) {
+				if strings.Contains(l, text) {
 					t.Errorf("%s: %s", what, l)
 				}
 			}

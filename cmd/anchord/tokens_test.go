@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"anchord/device/control"
+	"anchord/internal/secret"
 )
 
 // address gives where a daemon's HTTP port is, from what it says.
@@ -51,9 +52,9 @@ func TestTokensSurviveARestart(t *testing.T) {
 		return a
 	}
 	local := control.Client{Socket: socket}
-	said := func(secret string, words ...string) string {
+	said := func(text string, words ...string) string {
 		t.Helper()
-		a := say(control.Client{URL: "http://" + address(t, w), Token: secret}, words...)
+		a := say(control.Client{URL: "http://" + address(t, w), Token: secret.New(text)}, words...)
 		http.DefaultClient.CloseIdleConnections()
 		if a.Error != nil {
 			return a.Error.Slug

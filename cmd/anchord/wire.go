@@ -114,7 +114,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 	d.sounds.Add(sounds.Put)
 	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(c))
 	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(c))
-	d.session = rtc.New(rtc.Config{Log: part("room"), Dial: d.dial, Demand: &d.demand, OnSent: d.sent, OnEvent: d.event,
+	d.session = rtc.New(rtc.Config{Log: part("room"), Mask: d.mask, Dial: d.dial, Demand: &d.demand, OnSent: d.sent, OnEvent: d.event,
 		ICE: func() []rtc.ICEServer { return iceServers(d.device.Wanted().ICE.Servers) }})
 	d.video.Add(d.session.PutVideo)
 	d.audio.Add(d.session.PutAudio)
@@ -156,6 +156,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 			if err != nil {
 				return err
 			}
+			d.mask.Add(token)
 			d.tokens.First(token)
 			h := control.HTTP{Table: table, Gate: &d.gate, Events: d.events, Snapshot: func(r *http.Request) ([]byte, error) {
 				b, _, err := d.snapshot(r.Context(), 85)
@@ -304,14 +305,15 @@ func (d *daemon) dial(t rtc.Target) (rtc.Signaller, error) {
 		return d.rooms.Signaller(t.Room, t.User), nil
 	}
 	return whip.New(whip.Config{Log: d.whipLog, URL: t.Address.Endpoint(t.Room, t.User),
-		Token: func(context.Context) (string, error) {
+		Mask: d.mask,
+		Token: func(context.Context) (secret.Value, error) {
 			file := d.device.Wanted().Room.TokenFile
 			if file == "" {
-				return "", nil
+				return secret.Value{}, nil
 			}
-			t, err := control.ReadToken(file)
+			t, err := secret.ReadOwn(file)
 			if err != nil {
-				return "", fmt.Errorf("room.token_file: %w", err)
+				return secret.Value{}, fmt.Errorf("room.token_file: %w", err)
 			}
 			return t, nil
 		}})

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"anchord/internal/media"
+	"anchord/internal/secret"
 	"anchord/internal/trtc"
 )
 
@@ -208,7 +209,7 @@ type Fault struct {
 func (c *Config) Validate() []Fault {
 	var f []Fault
 	bad := func(key string, value any, format string, a ...any) {
-		f = append(f, Fault{Key: key, Value: fmt.Sprint(value), Problem: fmt.Sprintf(format, a...)})
+		f = append(f, Fault{Key: key, Value: Shown(key, fmt.Sprint(value)), Problem: fmt.Sprintf(format, a...)})
 	}
 	oneOf := func(key, value string, allowed ...string) {
 		if !slices.Contains(allowed, value) {
@@ -238,6 +239,9 @@ func (c *Config) Validate() []Fault {
 	}
 	if err := CheckRoomURL(c.Room.URL); err != nil {
 		bad("room.url", c.Room.URL, "%v", err)
+	}
+	if t := c.Room.TokenFile; strings.HasPrefix(t, "credential:") && !secret.IsCredential(t) {
+		bad("room.token_file", t, "allowed: a file's path, or credential:NAME for a credential of systemd's, of letters, digits, - _ and .")
 	}
 	if c.Room.ID != "" {
 		id("room.id", c.Room.ID, trtc.CheckRoom(c.Room.ID))
@@ -325,6 +329,9 @@ func CheckRoomURL(s string) error {
 	case u.Scheme == "whip+https" || u.Scheme == "whip+http":
 		if p := u.Port(); u.Hostname() == "" || p != "" && !isPort(p) {
 			return fmt.Errorf("no host, or not a port; for instance whip+https://example.org/whip/101")
+		}
+		if strings.Contains(s, secret.Shown) {
+			return fmt.Errorf("%s is shown in place of a secret: give the address itself", secret.Shown)
 		}
 		if u.Fragment != "" {
 			return fmt.Errorf("nothing may follow a #; write %%23 for it")

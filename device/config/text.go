@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"anchord/internal/secret"
 )
 
 // Source is the layer that a value comes from. Later layers go before earlier ones.
@@ -60,6 +62,21 @@ func (c *Config) Text(key string) (string, bool) {
 	}
 }
 
+// Shown gives a value's text without what may be a secret in it: addresses have some.
+func Shown(key, text string) string {
+	switch key {
+	case "room.url":
+		return secret.URL(text)
+	case "ice.servers":
+		var all []string
+		for s := range strings.SplitSeq(text, ",") {
+			all = append(all, secret.URL(s))
+		}
+		return strings.Join(all, ",")
+	}
+	return text
+}
+
 // SetText sets the value of a dotted key from its text. It checks the type alone; Validate
 // checks the value.
 func (c *Config) SetText(key, text string) *Fault {
@@ -69,7 +86,7 @@ func (c *Config) SetText(key, text string) *Fault {
 			field = reflect.ValueOf(c).Elem().FieldByIndex(index)
 		}
 	}, nil)
-	wrong := func(problem string) *Fault { return &Fault{Key: key, Value: text, Problem: problem} }
+	wrong := func(problem string) *Fault { return &Fault{Key: key, Value: Shown(key, text), Problem: problem} }
 	if !field.IsValid() {
 		problem := "there is no such key" + Nearest(key)
 		if len(Under(key)) > 0 {
@@ -131,7 +148,7 @@ func Diff(old, now Config) Values {
 }
 
 // Export writes the values for which keep says so as lines of a TOML file that Parse reads
-// back to the same values.
+// back to the same values, but for secrets: it refuses what is shown in their place.
 func Export(c Config, keep func(key string) bool) []string {
 	var out []string
 	table := ""
@@ -147,6 +164,9 @@ func Export(c Config, keep func(key string) bool) []string {
 			out, table = append(out, "["+t+"]"), t
 		}
 		v, _ := c.Get(k)
+		if s, ok := v.(string); ok {
+			v = Shown(k, s)
+		}
 		out = append(out, k[i+1:]+" = "+literal(v))
 	}
 	return out

@@ -15,12 +15,15 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"anchord/internal/secret"
 )
 
 // Client says commands to a daemon: by its socket, or by HTTP when URL is set.
 type Client struct {
-	Socket     string
-	URL, Token string
+	Socket string
+	URL    string
+	Token  secret.Value
 }
 
 // Answer is what the daemon answered.
@@ -170,7 +173,7 @@ func (c *Client) post(ctx context.Context, q []byte) ([]byte, error) {
 		return nil, fmt.Errorf("ask %s: %w", c.URL, err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+c.Token)
+	r.Header.Set("Authorization", "Bearer "+c.Token.Reveal())
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("ask the daemon: %w: is it running, and is [control.http] listen this address?", err)

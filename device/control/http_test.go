@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"anchord/internal/secret"
 )
 
 const token = "0123456789abcdef0123456789abcdef"
@@ -21,7 +23,7 @@ const token = "0123456789abcdef0123456789abcdef"
 func handler() http.Handler {
 	mux := http.NewServeMux()
 	var tokens Tokens
-	tokens.First([]byte(token))
+	tokens.First(secret.New(token))
 	p := parts()
 	h := HTTP{Table: Commands(p), Events: p.Events, Gate: &Gate{Auth: &tokens}, Snapshot: func(r *http.Request) ([]byte, error) {
 		if r.URL.RawQuery == "fail" {
@@ -149,16 +151,16 @@ func TestFirstToken(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "new", "http.token")
 	made, err := FirstToken(name)
-	if err != nil || len(made) < 32 {
-		t.Fatalf("%d bytes, %v", len(made), err)
+	if err != nil || made.Len() < 32 {
+		t.Fatalf("%d bytes, %v", made.Len(), err)
 	}
 	if fi, err := os.Stat(name); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", fi.Mode(), err)
 	}
-	if again, err := FirstToken(name); err != nil || string(again) != string(made) {
-		t.Errorf("read again: the same is %v, %v", string(again) == string(made), err)
+	if again, err := FirstToken(name); err != nil || !again.Equal(made) {
+		t.Errorf("read again: the same is %v, %v", again.Equal(made), err)
 	}
-	if other, err := FirstToken(filepath.Join(dir, "other")); err != nil || string(other) == string(made) {
+	if other, err := FirstToken(filepath.Join(dir, "other")); err != nil || other.Equal(made) {
 		t.Errorf("another file has the same token, or %v", err)
 	}
 	for _, c := range []struct {
@@ -180,7 +182,7 @@ func TestFirstToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := FirstToken(name)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), name) || b != nil || strings.Contains(err.Error(), token) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), name) || !b.IsZero() || strings.Contains(err.Error(), token) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if after, err := os.ReadFile(name); err != nil || string(after) != c.content {
@@ -189,7 +191,7 @@ func TestFirstToken(t *testing.T) {
 	}
 	for _, name := range []string{dir, filepath.Join(dir, "short", "x")} {
 		if b, err := FirstToken(name); err == nil {
-			t.Errorf("%s: %d bytes", name, len(b))
+			t.Errorf("%s: %d bytes", name, b.Len())
 		}
 	}
 }
@@ -202,14 +204,14 @@ func TestTokenFileTricks(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Nobody writes to the FIFO: it must not be waited for.
-	if b, err := FirstToken(fifo); err == nil || !strings.Contains(err.Error(), "not an ordinary file") {
-		t.Errorf("FIFO: %q, %v", b, err)
+	if _, err := FirstToken(fifo); err == nil || !strings.Contains(err.Error(), "not an ordinary file") {
+		t.Errorf("FIFO: %v", err)
 	}
-	if b, err := FirstToken(link); err != nil || string(b) != token {
+	if b, err := FirstToken(link); err != nil || b.Reveal() != token {
 		t.Errorf("link: %v", err)
 	}
 	// A link that leads nowhere is replaced: nothing is made where it leads.
-	if b, err := FirstToken(dangling); err != nil || len(b) < leastToken {
+	if b, err := FirstToken(dangling); err != nil || b.Len() < leastToken {
 		t.Errorf("dangling link: %v", err)
 	}
 	if _, err := os.Lstat(target); !errors.Is(err, os.ErrNotExist) {
@@ -219,8 +221,8 @@ func TestTokenFileTricks(t *testing.T) {
 		if err := os.Chown(good, 65534, 65534); err != nil {
 			t.Fatal(err)
 		}
-		if b, err := FirstToken(good); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
-			t.Errorf("another user's: %q, %v", b, err)
+		if _, err := FirstToken(good); err == nil || !strings.Contains(err.Error(), "belongs to another user") {
+			t.Errorf("another user's: %v", err)
 		}
 	}
 	left, err := filepath.Glob(filepath.Join(dir, ".token-*"))
@@ -239,7 +241,7 @@ func clients(t *testing.T) map[string]*Client {
 		server.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return map[string]*Client{"socket": {Socket: path}, "HTTP": {URL: server.URL + "/", Token: token}}
+	return map[string]*Client{"socket": {Socket: path}, "HTTP": {URL: server.URL + "/", Token: secret.New(token)}}
 }
 
 func TestClient(t *testing.T) {

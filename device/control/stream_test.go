@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"anchord/device"
+	"anchord/internal/secret"
 	"anchord/internal/trtc"
 )
 
@@ -33,7 +34,7 @@ type hall struct {
 func newHall(t *testing.T) *hall {
 	t.Helper()
 	h := &hall{Parts: parts(), tokens: &Tokens{}}
-	h.tokens.First([]byte(token))
+	h.tokens.First(secret.New(token))
 	r := h.Events.Listen(device.Filter{}, "")
 	h.life, _, _ = strings.Cut(r.Mark(), "-")
 	r.Close()

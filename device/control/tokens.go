@@ -77,12 +77,12 @@ func (t *Tokens) all() []*holder {
 }
 
 // First makes text the first token, which allows everything; none if it is empty.
-func (t *Tokens) First(text []byte) {
+func (t *Tokens) First(text secret.Value) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.remove(firstName)
-	if len(text) > 0 {
-		t.set(append([]*holder{{name: firstName, level: Admin, hash: sha256.Sum256(text)}}, t.all()...))
+	if !text.IsZero() {
+		t.set(append([]*holder{{name: firstName, level: Admin, hash: sha256.Sum256([]byte(text.Reveal()))}}, t.all()...))
 	}
 }
 

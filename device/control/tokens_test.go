@@ -51,7 +51,7 @@ func newTokens(t *testing.T) (*Tokens, *shelf) {
 	if bad := k.Restore(s.values, s); bad != nil {
 		t.Fatal(bad)
 	}
-	k.First([]byte(token))
+	k.First(secret.New(token))
 	return k, s
 }
 
@@ -107,7 +107,7 @@ func TestTokens(t *testing.T) {
 		knows(t, again, look, "dash-1", Read)
 		knows(t, again, use, "cart_7", Operate)
 		knows(t, again, token, "first", 0)
-		again.First([]byte(token))
+		again.First(secret.New(token))
 
 		writes := s.writes
 		time.Sleep(time.Hour - time.Second)
@@ -313,7 +313,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	s := &shelf{values: map[string]string{}}
 	k := &Tokens{}
 	k.Restore(s.values, s)
-	k.First([]byte(token))
+	k.First(secret.New(token))
 	var secret string
 	for i := range maxTokens {
 		v, err := k.Create(fmt.Sprint("n", i), Read, 0)

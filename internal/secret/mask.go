@@ -52,6 +52,30 @@ func (m *Mask) Add(v Value) {
 	m.hide.Store(strings.NewReplacer(pairs...))
 }
 
+// AddURL adds what may be a secret in an address: passwords, values of names such as token
+// in the query, and whatever looks like a key.
+func (m *Mask) AddURL(address string) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return // nobody can go there
+	}
+	if p, ok := u.User.Password(); ok {
+		m.Add(New(p))
+	}
+	for name, values := range u.Query() {
+		for _, v := range values {
+			if secretName(name) || looksLikeKey(v) || v == "" && looksLikeKey(name) {
+				m.Add(New(cmp.Or(v, name)))
+			}
+		}
+	}
+	for part := range strings.SplitSeq(u.Path, "/") {
+		if looksLikeKey(part) {
+			m.Add(New(part))
+		}
+	}
+}
+
 // written gives the ways in which a text is written: as it is, in URLs, JSON, Go's quotes
 // and HTML.
 func written(s string) []string {
@@ -73,3 +97,25 @@ func (m *Mask) Hide(text string) string {
 	}
 	return Scrub(text)
 }
+
+// HideError gives err with its text as Hide gives it. errors.Is and errors.As see the same
+// as in err, so what they find may have secrets in its own text.
+func (m *Mask) HideError(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	if safe := m.Hide(text); safe != text {
+		return &hiddenError{safe, err}
+	}
+	return err
+}
+
+// hiddenError is an error whose own text is not for showing.
+type hiddenError struct {
+	text string
+	err  error
+}
+
+func (e *hiddenError) Error() string { return e.text }
+func (e *hiddenError) Unwrap() error { return e.err }

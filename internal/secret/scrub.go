@@ -8,7 +8,7 @@ import (
 )
 
 // URL gives an address with Shown for what may be a secret in it: user and password, the
-// whole query, the fragment, and parts of the path that look like keys, which some WHIP
+// whole query unless it is a pattern's, the fragment, and parts of the path that look like keys, which some WHIP
 // services have there. Servers' addresses without a query keep what they have, so
 // "turn:host:3478" is still that.
 func URL(address string) string {
@@ -103,8 +103,8 @@ func (s *scrubber) url(begin, end int) {
 	path := host + strings.IndexAny(s.text[host:end], "?#")
 	if path < host {
 		path = end
-	} else {
-		s.mask(path+1, end)
+	} else if q := s.text[path+1 : end]; s.text[path] != '?' || !onlyPlaces(q) {
+		s.mask(path+1, path+1+len(strings.TrimRight(q, ".,:;!)"))) // what ends a sentence is kept
 	}
 	for i := host; i < path; {
 		next := i + 1 + strings.IndexByte(s.text[i+1:path], '/')
@@ -116,6 +116,18 @@ func (s *scrubber) url(begin, end int) {
 		}
 		i = next
 	}
+}
+
+// onlyPlaces tells whether a query is one of a pattern, such as user={user}, and holds
+// nothing yet.
+func onlyPlaces(query string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		_, v, ok := strings.Cut(pair, "=")
+		if !ok || len(v) < 2 || v[0] != '{' || v[len(v)-1] != '}' || strings.ContainsFunc(v[1:len(v)-1], func(r rune) bool { return r < 'a' || r > 'z' }) {
+			return false
+		}
+	}
+	return true
 }
 
 // user masks user and password in the authority that begins at begin, and gives where it
@@ -227,6 +239,9 @@ func (s *scrubber) pair(i int) int {
 		after++
 	}
 	after = min(after, len(t))
+	if open == value && !header {
+		after = value + len(strings.TrimRight(t[value:after], ".:!"))
+	}
 	if header {
 		// The scheme may be shown; prose as in "Authorization: Bearer with a token" is none.
 		if word := strings.IndexByte(t[value:after], ' '); word >= 0 && isScheme(t[value:value+word]) {
@@ -234,7 +249,7 @@ func (s *scrubber) pair(i int) int {
 		}
 	}
 	s.mask(value, after)
-	return after - 1
+	return max(i, after-1)
 }
 
 func isHeader(name string) bool {

@@ -13,7 +13,10 @@ func TestURL(t *testing.T) {
 		{"embedded:", "embedded:"},
 		{"https://example.org", "https://example.org"},
 		{"whip+https://example.org/whip/101", "whip+https://example.org/whip/101"},
-		{"whip+https://h/whip/{room}?user={user}", "whip+https://h/whip/{room}?***"},
+		{"whip+https://h/whip/{room}?user={user}", ""},
+		{"https://h/whip/{room}?user={user}&r={room}", ""},
+		{"https://h/whip/{room}?user={user}&key=abc", "https://h/whip/{room}?***"},
+		{"https://h/?{user}", "https://h/?***"},
 		{"https://u:p@h:8443/x?usersig=abc&y=1#z", "https://***@h:8443/x?***"},
 		{"https://h/x?token=a\"b c", "https://h/x?***"},
 		{"https://h/x#access_token=a", "https://h/x#***"},
@@ -24,8 +27,12 @@ func TestURL(t *testing.T) {
 		{"stun:stun.example.org:3478", "stun:stun.example.org:3478"},
 		{"turn:u:p@h:3478?transport=udp", "turn:***@h:3478?***"},
 	} {
-		if got := URL(c.in); got != c.want {
-			t.Errorf("%q: %q, not %q", c.in, got, c.want)
+		want := c.want
+		if want == "" {
+			want = c.in
+		}
+		if got := URL(c.in); got != want {
+			t.Errorf("%q: %q, not %q", c.in, got, want)
 		}
 	}
 }
@@ -43,6 +50,8 @@ func TestScrub(t *testing.T) {
 		{"at 10:30:00 x: y = z; a::b ://c :=", ""},
 		{"token=", ""},
 		// URLs in a text.
+		{"at https://h/x?***: refused", ""},
+		{"at https://h/x?token=a: refused (https://h/?b), see https://h/#c.", "at https://h/x?***: refused (https://h/?***), see https://h/#***."},
 		{`Post "https://u:p@h/x?token=a b": refused`, `Post "https://***@h/x?*** b": refused`},
 		{`err="Post \"http://h/x?usersig=abc\": EOF"`, `err="Post \"http://h/x?***\": EOF"`},
 		{"see <http://a/?x>, http://b/?y and http://c/z", "see <http://a/?***>, http://b/?*** and http://c/z"},

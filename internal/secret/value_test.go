@@ -7,6 +7,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -146,6 +147,18 @@ func TestMask(t *testing.T) {
 		if got := m.Hide(in); got != want {
 			t.Errorf("%q: %q, not %q", in, got, want)
 		}
+	}
+	m.AddURL("https://u:passw0rd@h/5f2b7c1d9e8a4b6c8d7e6f5a/webRTC?usersig=abcdefgh&user=cart-7-kitchen&x=k5f2b7c1d9e8a4b6c8d7e&z9z9z9z9z9z9z9z9z9z9z9")
+	m.AddURL("https://h/%zz?token=abcdefghij")
+	if got, want := m.Hide("passw0rd 5f2b7c1d9e8a4b6c8d7e6f5a webRTC abcdefgh cart-7-kitchen k5f2b7c1d9e8a4b6c8d7e z9z9z9z9z9z9z9z9z9z9z9"), "*** *** webRTC *** cart-7-kitchen *** ***"; got != want {
+		t.Error(got)
+	}
+	plain, dirty := errors.New("plain"), fmt.Errorf("with %s: %w", canary, io.EOF)
+	if m.HideError(nil) != nil || m.HideError(plain) != plain {
+		t.Error("what holds no secret is changed")
+	}
+	if err := m.HideError(dirty); err.Error() != "with ***: EOF" || !errors.Is(err, io.EOF) {
+		t.Error(err)
 	}
 	for i := range 2 * mostMasked {
 		m.Add(New(fmt.Sprintf("the-secret-%03d", i)))

@@ -233,7 +233,7 @@ func (s *Server) links(h http.Header, p *session) {
 		for _, u := range server.URLs {
 			link := "<" + u + `>; rel="ice-server"`
 			if server.Username != "" {
-				link += "; username=" + quote(server.Username) + "; credential=" + quote(server.Credential) + `; credential-type="password"`
+				link += "; username=" + quote(server.Username) + "; credential=" + quote(server.Credential.Reveal()) + `; credential-type="password"`
 			}
 			h.Add("Link", link)
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pion/webrtc/v4"
+
+	"anchord/internal/secret"
 )
 
 // offerOf gives a good offer for either side.
@@ -80,7 +82,7 @@ func TestBadRequestsGetOneClearAnswer(t *testing.T) {
 }
 
 func TestEntranceSaysWhatTheRFCsWant(t *testing.T) {
-	_, url := start(t, Config{ICEServers: []ICEServer{{URLs: []string{"turn:turn.example?transport=udp"}, Username: "u", Credential: `a"b`}}})
+	_, url := start(t, Config{ICEServers: []ICEServer{{URLs: []string{"turn:turn.example?transport=udp"}, Username: "u", Credential: secret.New(`a"b`)}}})
 	pub := publisher(t)
 	pub.enter(url + "/whip/my%20room?user=a")
 	if !strings.HasPrefix(pub.where, url+"/whip/my%20room/") {

@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"anchord/internal/secret"
 )
 
 // Config is what a room server needs to know. The zero value of a limit means its default.
@@ -53,8 +55,9 @@ type Identity struct {
 
 // ICEServer is a STUN or TURN server that is named to the peers.
 type ICEServer struct {
-	URLs                 []string
-	Username, Credential string
+	URLs       []string
+	Username   string
+	Credential secret.Value
 }
 
 // Times of the room. Those with a source follow TRTC's documented behaviour.

@@ -8,13 +8,14 @@ import (
 	"net/url"
 	"sync"
 
+	"anchord/internal/secret"
 	"anchord/rtc"
 )
 
 // call is one session.
 type call struct {
 	s       *Signaller
-	token   string
+	token   secret.Value
 	url     *url.URL // nil: the room gave none
 	answer  string
 	servers []rtc.ICEServer
@@ -42,12 +43,13 @@ func (c *call) Events() <-chan rtc.Event {
 }
 
 // Reach says whether the server answers at all, on a new connection.
-func (c *call) Reach(ctx context.Context) error {
+func (c *call) Reach(ctx context.Context) (err error) {
+	defer func() { err = c.s.cfg.Mask.HideError(err) }()
 	if c.url == nil {
 		return rtc.ErrNoRestart
 	}
 	c.s.client.CloseIdleConnections()
-	_, err := c.s.do(ctx, request{method: http.MethodOptions, url: c.url, token: c.token})
+	_, err = c.s.do(ctx, request{method: http.MethodOptions, url: c.url, token: c.token})
 	if err != nil {
 		return fmt.Errorf("reach the room at %s: %w", shown(c.url), err)
 	}
@@ -55,7 +57,8 @@ func (c *call) Reach(ctx context.Context) error {
 }
 
 // Trickle sends candidates by PATCH (RFC 9725 4.3.1).
-func (c *call) Trickle(ctx context.Context, candidates []rtc.Candidate, done bool) error {
+func (c *call) Trickle(ctx context.Context, candidates []rtc.Candidate, done bool) (err error) {
+	defer func() { err = c.s.cfg.Mask.HideError(err) }()
 	if c.url == nil {
 		return rtc.ErrNoTrickle
 	}
@@ -75,7 +78,8 @@ func (c *call) Trickle(ctx context.Context, candidates []rtc.Candidate, done boo
 }
 
 // Restart restarts ICE by PATCH (RFC 9725 4.3.3).
-func (c *call) Restart(ctx context.Context, offer string) (string, error) {
+func (c *call) Restart(ctx context.Context, offer string) (_ string, err error) {
+	defer func() { err = c.s.cfg.Mask.HideError(err) }()
 	if c.url == nil {
 		return "", rtc.ErrNoRestart
 	}
@@ -113,7 +117,8 @@ func (c *call) patch(ctx context.Context, match, body string) (*response, error)
 }
 
 // Hangup deletes the session, ends the event stream and closes the connection.
-func (c *call) Hangup(ctx context.Context) error {
+func (c *call) Hangup(ctx context.Context) (err error) {
+	defer func() { err = c.s.cfg.Mask.HideError(err) }()
 	if c.quit != nil {
 		c.quit()
 		defer c.follows.Wait()

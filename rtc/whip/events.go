@@ -29,7 +29,7 @@ func (c *call) listen(base *url.URL, links []link) {
 		}
 		u, err := locate(base, l.target)
 		if err != nil {
-			c.s.cfg.Log.Warn("event stream ignored", "err", err)
+			c.s.cfg.Log.Warn("event stream ignored", "err", c.s.cfg.Mask.HideError(err))
 			continue
 		}
 		ctx, cancel := context.WithCancel(context.Background()) // Hangup ends it
@@ -50,7 +50,7 @@ func (c *call) follow(ctx context.Context, u *url.URL) {
 		before := last
 		gone, err := c.read(ctx, u, &last)
 		if gone {
-			c.s.cfg.Log.Debug("event stream ended for good", "err", err)
+			c.s.cfg.Log.Debug("event stream ended for good", "err", c.s.cfg.Mask.HideError(err))
 			return
 		}
 		if last != before {
@@ -75,8 +75,8 @@ func (c *call) read(ctx context.Context, u *url.URL, last *string) (gone bool, e
 	if *last != "" {
 		req.Header.Set("Last-Event-ID", *last)
 	}
-	if c.token != "" && c.s.mayHaveToken(u) {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if !c.token.IsZero() && c.s.mayHaveToken(u) {
+		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
 	}
 	res, err := c.s.client.Do(req)
 	if err != nil {
@@ -102,6 +102,7 @@ func (c *call) read(ctx context.Context, u *url.URL, last *string) (gone bool, e
 		if !ok {
 			return true
 		}
+		e.User, e.Reason = c.s.cfg.Mask.Hide(e.User), c.s.cfg.Mask.Hide(e.Reason)
 		if d := p.next(time.Now()); d > 0 {
 			t := time.NewTimer(d)
 			defer t.Stop()

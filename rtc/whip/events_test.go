@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"anchord/internal/secret"
 	"anchord/rtc"
 )
 
@@ -36,7 +37,7 @@ func TestEventStream(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	})
-	c, err := newTest(t, Config{URL: srv.URL, Token: func(context.Context) (string, error) { return "T", nil }}).Publish(t.Context(), testOffer)
+	c, err := newTest(t, Config{URL: srv.URL, Token: func(context.Context) (secret.Value, error) { return secret.New("T"), nil }}).Publish(t.Context(), testOffer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,13 +14,15 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"anchord/internal/secret"
 )
 
 // request is one request, with what redirects need to make it again.
 type request struct {
 	method       string
 	url          *url.URL
-	token        string
+	token        secret.Value
 	kind, accept string // media types; empty: none
 	match        string // If-Match
 	body         string
@@ -102,12 +104,15 @@ func (s *Signaller) do(ctx context.Context, r request) (*response, error) {
 			}
 			return nil, plain(err)
 		}
-		// A server that repeats the token must not get it into our log. An SDP answer may have a
-		// short one in it by chance.
-		if r.token != "" && res.StatusCode >= 300 {
-			body = bytes.ReplaceAll(body, []byte(r.token), []byte("***"))
+		// A server that repeats the token must not get it into our log, however short it is. An
+		// SDP answer may have a short one in it by chance.
+		if res.StatusCode >= 300 {
+			if !r.token.IsZero() {
+				body = bytes.ReplaceAll(body, []byte(r.token.Reveal()), []byte(secret.Shown))
+			}
+			body = []byte(s.cfg.Mask.Hide(string(body)))
 		}
-		return &response{res.StatusCode, res.Header, r.url, r.token != "" && !s.mayHaveToken(r.url), body}, nil
+		return &response{res.StatusCode, res.Header, r.url, !r.token.IsZero() && !s.mayHaveToken(r.url), body}, nil
 	}
 }
 
@@ -122,8 +127,8 @@ func (s *Signaller) send(ctx context.Context, r request) (*http.Response, error)
 			req.Header.Set(k, v)
 		}
 	}
-	if r.token != "" && s.mayHaveToken(r.url) {
-		req.Header.Set("Authorization", "Bearer "+r.token)
+	if !r.token.IsZero() && s.mayHaveToken(r.url) {
+		req.Header.Set("Authorization", "Bearer "+r.token.Reveal())
 	}
 	return s.client.Do(req)
 }
@@ -183,7 +188,7 @@ func locate(base *url.URL, location string) (*url.URL, error) {
 }
 
 // shown gives an address without what may be secret in it.
-func shown(u *url.URL) string { return clean(u.Scheme + "://" + u.Host + u.EscapedPath()) }
+func shown(u *url.URL) string { return clean(secret.URL(u.String())) }
 
 // plain takes net/http's wrapping off an error: it quotes the whole address.
 func plain(err error) error {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pion/stun/v4"
 
+	"anchord/internal/secret"
 	"anchord/rtc"
 )
 
@@ -134,7 +135,7 @@ func iceServers(links []link) []rtc.ICEServer {
 		}
 		srv := rtc.ICEServer{URLs: []string{scheme + l.target[len(scheme):]}}
 		if turn {
-			srv.Username, srv.Credential = l.params["username"], l.params["credential"]
+			srv.Username, srv.Credential = l.params["username"], secret.New(l.params["credential"])
 		}
 		servers = append(servers, srv)
 	}

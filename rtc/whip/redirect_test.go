@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"anchord/internal/secret"
 )
 
 func TestRedirects(t *testing.T) {
@@ -34,7 +36,7 @@ func TestRedirects(t *testing.T) {
 			http.Redirect(w, r, r.URL.Path+"x", http.StatusTemporaryRedirect)
 		}
 	})
-	token := func(context.Context) (string, error) { return "T", nil }
+	token := func(context.Context) (secret.Value, error) { return secret.New("T"), nil }
 	s := newTest(t, Config{URL: srv.URL + "/a", Token: token})
 	c, err := s.Publish(t.Context(), testOffer)
 	if err != nil {

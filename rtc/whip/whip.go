@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
+	"anchord/internal/secret"
 	"anchord/rtc"
 )
 
@@ -22,9 +22,12 @@ type Config struct {
 	// URL is the room's WHIP endpoint, http or https.
 	URL string
 	// Token gives the bearer token; it is asked before each entry, so that it may be a
-	// fresh one. nil: none is sent. It is never logged, and never sent to another host
-	// than URL's.
-	Token func(context.Context) (string, error)
+	// fresh one. nil, or an empty one: none is sent. It is never logged, and never sent to
+	// another host than URL's.
+	Token func(context.Context) (secret.Value, error)
+	// Mask learns every secret that is sent or comes, and takes them out of what the room
+	// says; nil: one of the Signaller's own.
+	Mask *secret.Mask
 	// TLS, if not nil, replaces the system's certificates and so on.
 	TLS *tls.Config
 
@@ -73,6 +76,10 @@ func New(c Config) (*Signaller, error) {
 	if err := usable(u); err != nil {
 		return nil, fmt.Errorf("room address: %w", err)
 	}
+	if c.Mask == nil {
+		c.Mask = &secret.Mask{}
+	}
+	c.Mask.AddURL(c.URL)
 	s := &Signaller{cfg: c, url: u}
 	s.client = s.newClient()
 	return s, nil
@@ -81,7 +88,7 @@ func New(c Config) (*Signaller, error) {
 // Publish posts the offer. Its error is an *rtc.Refused when the room said no.
 func (s *Signaller) Publish(ctx context.Context, offer string) (_ rtc.Call, err error) {
 	defer func() {
-		if err != nil {
+		if err = s.cfg.Mask.HideError(err); err != nil {
 			s.client.CloseIdleConnections()
 		}
 	}()
@@ -114,6 +121,9 @@ func (s *Signaller) Publish(ctx context.Context, offer string) (_ rtc.Call, err 
 	}
 	links := parseLinks(res.header.Values("Link"))
 	c.servers = iceServers(links)
+	for _, srv := range c.servers {
+		s.cfg.Mask.Add(srv.Credential)
+	}
 	c.listen(res.url, links)
 	return c, nil
 }
@@ -121,20 +131,18 @@ func (s *Signaller) Publish(ctx context.Context, offer string) (_ rtc.Call, err 
 // Close closes connections that wait for the next request.
 func (s *Signaller) Close() { s.client.CloseIdleConnections() }
 
-func (s *Signaller) token(ctx context.Context) (string, error) {
+func (s *Signaller) token(ctx context.Context) (secret.Value, error) {
 	if s.cfg.Token == nil {
-		return "", nil
+		return secret.Value{}, nil
 	}
 	t, err := s.cfg.Token(ctx)
 	if err != nil {
-		return "", fmt.Errorf("get a token for the room: %w", err)
+		return secret.Value{}, fmt.Errorf("get a token for the room: %w", err)
 	}
-	t = strings.TrimSpace(t)
-	for _, c := range []byte(t) {
-		if c <= ' ' || c > '~' {
-			return "", fmt.Errorf("get a token for the room: it has characters that no token has: check that it is one line of text")
-		}
+	if t, err = secret.Line(t.Reveal()); err != nil {
+		return secret.Value{}, fmt.Errorf("get a token for the room: it %w", err)
 	}
+	s.cfg.Mask.Add(t)
 	return t, nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"anchord/internal/secret"
 	"anchord/rtc"
 )
 
@@ -100,7 +101,7 @@ func TestSession(t *testing.T) {
 			log.add(r, "")
 		}
 	})
-	s := newTest(t, Config{URL: srv.URL + "/whip/101", Token: func(context.Context) (string, error) { return "tok\n", nil }})
+	s := newTest(t, Config{URL: srv.URL + "/whip/101", Token: func(context.Context) (secret.Value, error) { return secret.New("tok\n"), nil }})
 	c, err := s.Publish(t.Context(), testOffer)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +109,7 @@ func TestSession(t *testing.T) {
 	if c.Answer() != testAnswer {
 		t.Errorf("answer %q", c.Answer())
 	}
-	if v := c.ICEServers(); len(v) != 2 || v[0].URLs[0] != "stun:stun.example.net" || v[1].Username != `u,;"x` || v[1].Credential != "c>" {
+	if v := c.ICEServers(); len(v) != 2 || v[0].URLs[0] != "stun:stun.example.net" || v[1].Username != `u,;"x` || v[1].Credential.Reveal() != "c>" {
 		t.Errorf("ICE servers %+v", v)
 	}
 	if c.Events() != nil {
@@ -281,13 +282,15 @@ func TestTokens(t *testing.T) {
 	var out strings.Builder
 	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	srv := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusUnauthorized) })
-	for token, want := range map[string]string{"ok-canary": "(401)", "a\nb-canary": "one line of text", "ü-canary": "one line of text"} {
-		s := newTest(t, Config{URL: srv.URL, Log: log, Token: func(context.Context) (string, error) { return token, nil }})
+	for token, want := range map[string]string{"ok-canary": "(401)", "a\nb-canary": "one line of printable", "ü-canary": "one line of printable"} {
+		s := newTest(t, Config{URL: srv.URL, Log: log, Token: func(context.Context) (secret.Value, error) { return secret.New(token), nil }})
 		if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%q: %v", token, err)
 		}
 	}
-	s := newTest(t, Config{URL: srv.URL, Log: log, Token: func(context.Context) (string, error) { return "", errors.New("read token file: gone") }})
+	s := newTest(t, Config{URL: srv.URL, Log: log, Token: func(context.Context) (secret.Value, error) {
+		return secret.Value{}, errors.New("read token file: gone")
+	}})
 	if _, err := s.Publish(t.Context(), testOffer); err == nil || !strings.Contains(err.Error(), "get a token for the room: read token file: gone") {
 		t.Error(err)
 	}
