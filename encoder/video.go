@@ -18,8 +18,14 @@ import (
 // VideoConfig is what a Video needs.
 type VideoConfig struct {
 	Log *slog.Logger
-	// Encoders are tried in this order.
+	// Encoders are tried in this order. Roster stands for them where somebody else wants to
+	// know it too.
 	Encoders []hal.VideoEncoders
+	Roster   *Roster
+	// OnSwitch is told when another encoder has taken over, on Run's goroutine; it may be nil.
+	OnSwitch func(Switch)
+	// Roomy tells whether there is memory for a second encoder that waits; nil: there is.
+	Roomy func() bool
 	// In gives pictures; Out takes packets.
 	In  *media.Latest
 	Out *media.Tap[*media.Packet]
@@ -34,11 +40,20 @@ type VideoSettings struct {
 	Rate       media.Rate // frames a second
 }
 
+// Switch is a change from one encoder to another within the stream.
+type Switch struct {
+	From, To string
+	Cause    error // why From was left; nil: To is better, and works again
+	Software bool  // To codes on the processor
+}
+
 // Video is the video encoder in use. The next encoder takes over within the stream when
-// one fails; the one before is tried again only when the next fails too, or when Run was
-// ended by an error and begins anew.
+// one fails or hangs; the one before is put aside and tried again when its time has come
+// (Roster). While a piece of hardware codes, a software encoder waits, opened, where there is
+// memory for it.
 type Video struct {
-	c VideoConfig
+	c      VideoConfig
+	roster *Roster
 
 	mu     sync.Mutex
 	set    VideoSettings
@@ -63,7 +78,12 @@ type VideoStatus struct {
 }
 
 // NewVideo makes a Video; nothing is opened before Run.
-func NewVideo(c VideoConfig, s VideoSettings) *Video { return &Video{c: c, set: s} }
+func NewVideo(c VideoConfig, s VideoSettings) *Video {
+	if c.Roster == nil {
+		c.Roster = NewRoster(c.Encoders...)
+	}
+	return &Video{c: c, roster: c.Roster, set: s}
+}
 
 // Settings gives the settings in force.
 func (v *Video) Settings() VideoSettings {
@@ -97,12 +117,25 @@ const keyEvery = time.Second
 // coding is the state of one opened encoder.
 type coding struct {
 	enc     hal.VideoEncoder
-	which   int // index of its make
+	of      *entry // its make
+	was     *entry // the make before it, which failed or is not the best; nil: none
+	why     error
 	input   media.Format
 	asked   int // bits a second
 	granted int
 	rate    media.Rate
 	lastKey media.Time
+	coded   int        // pictures since it was opened
+	looked  media.Time // when a better one was last looked for
+	spare   spare
+}
+
+// spare is a software encoder that waits while a piece of hardware codes.
+type spare struct {
+	enc   hal.VideoEncoder
+	of    *entry
+	input media.Format
+	tried bool // for this input
 }
 
 // trouble counts the failures of one Run.
@@ -117,6 +150,10 @@ type trouble struct {
 // for a few pictures each costs more than to wait.
 const settled = 10 * time.Second
 
+// warmAfter is how many pictures an encoder must have coded before a spare is opened: the
+// first ones go out without waiting for that.
+const warmAfter = 30
+
 // Run codes pictures until ctx ends, or until no encoder works.
 func (v *Video) Run(ctx context.Context) error {
 	var c coding
@@ -126,6 +163,7 @@ func (v *Video) Run(ctx context.Context) error {
 	v.c.In.Shut(false)
 	defer func() {
 		v.closeEncoder(&c)
+		v.closeSpare(&c)
 		v.c.In.Shut(true)
 	}()
 	for {
@@ -156,9 +194,11 @@ func (v *Video) code(ctx context.Context, c *coding, bad *trouble, f *media.Fram
 	if wish.Bitrate > 0 {
 		target = max(min(target, wish.Bitrate), set.MinBitrate)
 	}
+	v.tryBetter(ctx, c, f.Format, target, set, taken)
 	for {
 		if c.enc != nil && f.Format != c.input {
 			v.closeEncoder(c) // another size, or other colours
+			v.closeSpare(c)
 		}
 		if c.enc == nil {
 			if err := v.openEncoder(ctx, c, f.Format, target, set); err != nil {
@@ -170,11 +210,19 @@ func (v *Video) code(ctx context.Context, c *coding, bad *trouble, f *media.Fram
 		}
 		key := v.wantsKey(c, taken)
 		p, err := c.enc.Encode(f, key)
+		if err == nil && p != nil && c.coded == 0 {
+			if err = v.admit(c, p); err != nil {
+				p.Release()
+			}
+		}
 		switch {
 		case err == nil && p == nil:
 			v.skipped.Add(1)
 			return nil
 		case err == nil:
+			if c.coded++; c.coded == warmAfter {
+				v.warm(ctx, c, set)
+			}
 			v.frames.Add(1)
 			v.bytes.Add(uint64(len(p.Data)))
 			p.Marks[media.Taken] = taken
@@ -187,18 +235,100 @@ func (v *Video) code(ctx context.Context, c *coding, bad *trouble, f *media.Fram
 			return nil
 		}
 		v.failed.Add(1)
-		failed := v.c.Encoders[c.which].Name()
-		v.closeEncoder(c)
-		c.which = (c.which + 1) % len(v.c.Encoders)
 		if bad.last != 0 && taken.Sub(bad.last) > settled {
 			bad.failures = 0
 		}
 		bad.failures, bad.last = bad.failures+1, taken
-		if bad.failures > len(v.c.Encoders) {
-			return fmt.Errorf("encode with %s, after %d failures in a short time: %w", failed, bad.failures-1, err)
+		v.leave(c, err)
+		if bad.failures > len(v.roster.List()) {
+			return fmt.Errorf("encode with %s, after %d failures in a short time: %w", c.was.make.Name(), bad.failures-1, err)
 		}
-		v.c.Log.Warn("encoder failed", "encoder", failed, "next", v.c.Encoders[c.which].Name(), "err", err)
 	}
+}
+
+// leave closes the encoder that failed and puts it aside.
+func (v *Video) leave(c *coding, cause error) {
+	v.roster.failed(c.of, cause)
+	v.c.Log.Warn("encoder failed", "encoder", c.of.make.Name(), "hangs", errors.Is(cause, hal.ErrStuck), "err", cause)
+	if c.was == nil || c.coded > 0 {
+		c.was, c.why = c.of, cause
+	}
+	v.closeEncoder(c)
+}
+
+// admit looks at the first access unit of an encoder: one that lies about what it makes is
+// found out here and not by viewers.
+func (v *Video) admit(c *coding, p *media.Packet) error {
+	if !p.Key || !media.IsKey(p.Data) {
+		return fmt.Errorf("its stream does not begin with a key picture: %w", hal.ErrUnsupported)
+	}
+	v.roster.works(c.of)
+	if was := c.was; was != nil && was != c.of {
+		v.c.Log.Warn("another encoder codes", "was", was.make.Name(), "now", c.of.make.Name(), "why", c.why)
+		if v.c.OnSwitch != nil {
+			v.c.OnSwitch(Switch{From: was.make.Name(), To: c.of.make.Name(), Cause: c.why, Software: c.of.software})
+		}
+	}
+	c.was, c.why = nil, nil
+	return nil
+}
+
+// tryBetter changes to an encoder that goes before the one in use, when its time has come. If
+// it cannot be opened the one in use stays.
+func (v *Video) tryBetter(ctx context.Context, c *coding, in media.Format, bitrate int, set VideoSettings, now media.Time) {
+	if c.enc == nil || in != c.input || now.Sub(c.looked) < time.Second {
+		return
+	}
+	c.looked = now
+	e := v.roster.better(c.of)
+	if e == nil {
+		return
+	}
+	enc, granted, err := e.make.Open(ctx, hal.VideoConfig{Input: in, Rate: set.Rate, Bitrate: bitrate, MinBitrate: set.MinBitrate})
+	if err != nil {
+		v.roster.failed(e, err)
+		v.c.Log.Info("the better encoder does not work yet", "encoder", e.make.Name(), "err", err)
+		return
+	}
+	old := *c
+	*c = coding{enc: enc, of: e, was: old.of, input: in, asked: bitrate, granted: granted.Bitrate, rate: set.Rate, looked: now}
+	if old.of.software {
+		v.closeSpare(&old)
+		c.spare = spare{enc: old.enc, of: old.of, input: in, tried: true}
+	} else {
+		v.closeEncoder(&old)
+		c.spare = old.spare
+	}
+	v.opened(c, granted)
+}
+
+// warm opens a software encoder that takes over without delay when the hardware fails.
+func (v *Video) warm(ctx context.Context, c *coding, set VideoSettings) {
+	if c.of.software || c.spare.tried || v.c.Roomy != nil && !v.c.Roomy() {
+		return
+	}
+	c.spare.tried = true
+	for _, e := range v.roster.candidates() {
+		if !e.software {
+			continue
+		}
+		enc, _, err := e.make.Open(ctx, hal.VideoConfig{Input: c.input, Rate: set.Rate, Bitrate: c.asked, MinBitrate: set.MinBitrate})
+		if err != nil {
+			v.c.Log.Info("no encoder waits", "encoder", e.make.Name(), "err", err)
+			return
+		}
+		c.spare = spare{enc: enc, of: e, input: c.input, tried: true}
+		return
+	}
+}
+
+func (v *Video) closeSpare(c *coding) {
+	if c.spare.enc != nil {
+		if err := c.spare.enc.Close(); err != nil {
+			v.c.Log.Warn("encoder closed badly", "encoder", c.spare.of.make.Name(), "err", err)
+		}
+	}
+	c.spare = spare{}
 }
 
 // wantsKey says whether the next picture has to be a key picture: at once for
@@ -229,26 +359,50 @@ func (v *Video) rest(c *coding, resting bool) {
 }
 
 func (v *Video) openEncoder(ctx context.Context, c *coding, in media.Format, bitrate int, set VideoSettings) error {
-	if len(v.c.Encoders) == 0 {
+	candidates := v.roster.candidates()
+	if len(v.roster.List()) == 0 {
 		return errors.New("open encoder: none is configured")
 	}
 	var errs []error
-	for i := range v.c.Encoders {
-		which := (c.which + i) % len(v.c.Encoders)
-		m := v.c.Encoders[which]
-		enc, granted, err := m.Open(ctx, hal.VideoConfig{Input: in, Rate: set.Rate, Bitrate: bitrate, MinBitrate: set.MinBitrate})
+	for _, e := range candidates {
+		next := coding{of: e, was: c.was, why: c.why, input: in, asked: bitrate, rate: set.Rate, looked: media.Now(), spare: c.spare}
+		granted := hal.VideoConfig{Bitrate: bitrate}
+		var err error
+		if e == c.spare.of && in == c.spare.input {
+			next.enc, next.spare, next.asked = c.spare.enc, spare{tried: true}, 0 // its rate is set with its first picture
+		} else {
+			next.enc, granted, err = e.make.Open(ctx, hal.VideoConfig{Input: in, Rate: set.Rate, Bitrate: bitrate, MinBitrate: set.MinBitrate})
+		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", m.Name(), err))
+			errs = append(errs, fmt.Errorf("%s: %w", e.make.Name(), err))
+			if ctx.Err() == nil && !errors.Is(err, hal.ErrUnsupported) {
+				v.roster.failed(e, err)
+			}
+			if next.was == nil {
+				c.was, c.why = e, err
+			}
 			continue
 		}
-		*c = coding{enc: enc, which: which, input: in, asked: bitrate, granted: granted.Bitrate, rate: set.Rate}
-		v.mu.Lock()
-		v.status.Encoder, v.status.Input, v.status.Bitrate = m.Name(), in, granted.Bitrate
-		v.mu.Unlock()
-		v.c.Log.Info("encoder opened", "encoder", m.Name(), "input", in, "bitrate", granted.Bitrate, "fps", set.Rate)
+		next.granted = granted.Bitrate
+		*c = next
+		v.opened(c, granted)
 		return nil
 	}
+	if len(errs) == 0 {
+		for _, e := range v.roster.List() {
+			errs = append(errs, fmt.Errorf("%s is put aside until %s: %s", e.Name, e.Until.Format(time.TimeOnly), e.Aside))
+		}
+	}
 	return fmt.Errorf("open an encoder for %v: %w", in, errors.Join(errs...))
+}
+
+// opened says what is in use now.
+func (v *Video) opened(c *coding, granted hal.VideoConfig) {
+	name := c.of.make.Name()
+	v.mu.Lock()
+	v.status.Encoder, v.status.Input, v.status.Bitrate = name, c.input, granted.Bitrate
+	v.mu.Unlock()
+	v.c.Log.Info("encoder opened", "encoder", name, "input", c.input, "bitrate", granted.Bitrate, "fps", c.rate)
 }
 
 func (v *Video) setRate(c *coding, bad *trouble, bitrate int, r media.Rate, now media.Time) {
@@ -275,7 +429,7 @@ func (v *Video) closeEncoder(c *coding) {
 	if err := c.enc.Close(); err != nil {
 		v.c.Log.Warn("encoder closed badly", "err", err)
 	}
-	c.enc, c.lastKey = nil, 0
+	c.enc, c.lastKey, c.coded = nil, 0, 0
 	v.mu.Lock()
 	v.status.Encoder, v.status.Bitrate = "", 0
 	v.mu.Unlock()

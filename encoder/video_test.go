@@ -83,10 +83,16 @@ func start(t testing.TB, makes ...hal.VideoEncoders) *bench {
 
 func startWith(t testing.TB, log *slog.Logger, makes ...hal.VideoEncoders) *bench {
 	t.Helper()
+	return startVideo(t, log, VideoConfig{Encoders: makes})
+}
+
+func startVideo(t testing.TB, log *slog.Logger, c VideoConfig) *bench {
+	t.Helper()
 	b := &bench{t: t, in: media.NewLatest(), out: media.NewQueue(64, func() {}), frames: map[media.Size]*media.Pool[*media.Frame]{}, ended: make(chan error, 1)}
 	var tap media.Tap[*media.Packet]
 	tap.Add(b.out.Put)
-	b.Video = NewVideo(VideoConfig{Log: log, Encoders: makes, In: b.in, Out: &tap, Demand: &b.demand},
+	c.Log, c.In, c.Out, c.Demand = log, b.in, &tap, &b.demand
+	b.Video = NewVideo(c,
 		VideoSettings{Bitrate: 500000, MinBitrate: 100000, Rate: media.FPS(30)})
 	b.sink = b.demand.Sink()
 	b.sink.Set(media.Wish{Subscribed: true})

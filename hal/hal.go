@@ -149,6 +149,10 @@ type VideoEncoders interface {
 	Open(ctx context.Context, c VideoConfig) (VideoEncoder, VideoConfig, error)
 }
 
+// Software is an extra of a VideoEncoders: it codes on the processor, so that it is always
+// there, never hangs, and is the last that is tried.
+type Software interface{ Software() }
+
 // VideoConfig is what an encoder is asked for.
 type VideoConfig struct {
 	Input      media.Format // pictures come in this format, size and colour
@@ -165,6 +169,9 @@ type VideoEncoder interface {
 	// Encode codes one picture, as an IDR picture with parameter sets when key is set, and
 	// gives one access unit; the caller owns one reference of it. A nil packet without an
 	// error means that the encoder skipped the picture to keep its bit rate, or wants more.
+	// It returns within half a second (2 s for the first picture), with an error that wraps
+	// ErrStuck when the hardware does not answer; then nothing but Close is called, which
+	// returns within a second whatever the hardware does.
 	// The frame must have the format the encoder was opened for and may be retained while
 	// the hardware reads it.
 	Encode(f *media.Frame, key bool) (*media.Packet, error)

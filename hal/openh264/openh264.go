@@ -46,6 +46,9 @@ func New(c Config) Encoders {
 // Name is "openh264".
 func (Encoders) Name() string { return "openh264" }
 
+// Software implements hal.Software.
+func (Encoders) Software() {}
+
 // Inputs is YU12 alone.
 func (Encoders) Inputs() []media.PixelFormat { return []media.PixelFormat{media.YU12} }
 
