@@ -62,8 +62,9 @@ func (a *again) swallows(now time.Time, e entry) bool {
 	return false
 }
 
-// due gives the counts that are to be said now, and forgets what did not come again.
-func (a *again) due(now time.Time) (out []entry) {
+// due gives the counts that are due at now, and forgets what did not come again. They are
+// said at the time at.
+func (a *again) due(now, at time.Time) (out []entry) {
 	if len(a.seen) == 0 || now.Before(a.next) {
 		return nil
 	}
@@ -85,7 +86,7 @@ func (a *again) due(now time.Time) (out []entry) {
 	slices.SortFunc(said, func(x, y *repeated) int { return x.until.Compare(y.until) })
 	for _, r := range said {
 		e := r.entry
-		e.line = stamp(now) + r.body() + " repeated=" + strconv.Itoa(r.n)
+		e.line = stamp(at) + r.body() + " repeated=" + strconv.Itoa(r.n)
 		out = append(out, e)
 	}
 	return out

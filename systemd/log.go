@@ -134,7 +134,7 @@ func (l *Log) Run(ctx context.Context) error {
 			default:
 			}
 			o.mu.Lock()
-			o.say(o.again.due(time.Now().Add(again1)))
+			o.say(o.again.due(time.Now().Add(again1), time.Now()))
 			o.mu.Unlock()
 			return ctx.Err()
 		case f := <-o.joins:
@@ -147,7 +147,7 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-t.C:
 			o.mu.Lock()
-			o.say(o.again.due(time.Now()))
+			o.say(o.again.due(time.Now(), time.Now()))
 			if o.again.counts() {
 				o.wait()
 			}
@@ -193,7 +193,7 @@ func (l *Log) Handle(ctx context.Context, r slog.Record) error {
 	if when.IsZero() {
 		when = time.Now()
 	}
-	o.say(o.again.due(when))
+	o.say(o.again.due(when, when))
 	e := entry{r.Level, l.part, line}
 	if o.again.swallows(when, e) {
 		o.wait()
@@ -266,7 +266,7 @@ func (l *Log) Tail(n int, least, part string) []string {
 	o := l.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.say(o.again.due(time.Now()))
+	o.say(o.again.due(time.Now(), time.Now()))
 	v := lowest
 	if least != "" {
 		_ = v.UnmarshalText([]byte(least)) // else all

@@ -105,3 +105,25 @@ type keeper struct{ *store.Store }
 
 // Save stores values.
 func (k keeper) Save(v config.Values) error { return k.Store.Save(v) }
+
+// note gives what a part had kept under a name; nil if nothing.
+func (k *kept) note(name string) []byte {
+	if k.store == nil {
+		return nil
+	}
+	if s, ok := k.store.Load()[name]; ok {
+		return []byte(s)
+	}
+	return nil
+}
+
+// keep has something kept that a part wants to know after the next start. That it cannot be
+// is no reason to stop: the part finds out again.
+func (k *kept) keep(name string, b []byte) {
+	if k.store == nil {
+		return
+	}
+	if err := k.store.Save(map[string]string{name: string(b)}); err != nil {
+		k.log.Warn("not kept", "what", name, "err", err)
+	}
+}

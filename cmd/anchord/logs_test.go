@@ -70,7 +70,7 @@ func TestLogFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(b) != w.String() || !strings.HasSuffix(string(b), "level=INFO msg=\"anchord ends\"\n") {
+	if string(b) != w.String() || !strings.Contains(string(b), "level=INFO msg=\"anchord ends\"\n") { // counts of what came again may follow
 		t.Errorf("the file has\n%s\nand stderr\n%s", b, w)
 	}
 }

@@ -117,6 +117,7 @@ func start(ctx context.Context, file config.File, log *slog.Logger, sink *system
 	}
 	d.kept, d.logFile = kept, lines
 	kept.tokens(&d.tokens)
+	d.roster.Remember(kept.note(encoderNote), func(b []byte) { kept.keep(encoderNote, b) })
 	kept.parts(&d.group)
 	return d.run(ctx)
 }

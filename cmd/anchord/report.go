@@ -16,7 +16,7 @@ func (d *daemon) commands() control.Parts {
 	return control.Parts{
 		Version: version, Device: d.device,
 		Status: d.status, Room: d.roomFields, Camera: d.cameraFields, Mic: d.micFields, Video: d.videoFields, Stats: d.stats,
-		Cameras: d.cameras.List, Mics: d.mics.List, Snapshot: d.snapshot,
+		Encoders: d.encoders(), Cameras: d.cameras.List, Mics: d.mics.List, Snapshot: d.snapshot,
 		LogLevel: d.logLevel, LogTail: d.logTail, LogParts: d.sink.Parts, Jobs: d.jobs, Tokens: &d.tokens,
 		Events: d.events, Health: d.health,
 	}

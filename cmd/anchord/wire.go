@@ -64,6 +64,7 @@ type daemon struct {
 	camera  *capture.Camera
 	still   *capture.Still // speaks in the camera's place
 	mic     *capture.Microphone
+	roster  *encoder.Roster
 	encoder *encoder.Video
 	opus    *encoder.Audio
 	session *rtc.Session
@@ -94,15 +95,8 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 	// Hardware.
 	d.cameras, d.testCameras = v4l2.New(v4l2.Config{Log: part("v4l2")}), fake.NewCameras(fake.TestPicture)
 	d.mics, d.testMics = pulse.New(pulse.Config{Server: c.Mic.Server, Log: part("pulse")}), fake.NewMicrophones(fake.TestTone)
-	var makes []hal.VideoEncoders
-	for _, name := range c.Encoder.Order {
-		switch name {
-		case "openh264":
-			makes = append(makes, openh264.New(openh264.Config{Log: part("openh264"), Threads: c.Encoder.Threads}))
-		default:
-			return nil, fmt.Errorf("encoder.order: %q is not known", name)
-		}
-	}
+	d.roster = encoder.NewRoster(openh264.New(openh264.Config{Log: part("openh264"), Threads: c.Encoder.Threads}))
+	d.roster.Order(c.Encoder.Order)
 
 	// Camera → encoder → room.
 	d.camera = capture.NewCamera(capture.CameraConfig{Log: part("camera"), Cameras: d.cameras, Test: d.testCameras,
@@ -112,7 +106,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 	latest, sounds := media.NewLatest(), media.NewMailbox[*media.Sound](4)
 	d.frames.Add(latest.Put)
 	d.sounds.Add(sounds.Put)
-	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Encoders: makes, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(c))
+	d.encoder = encoder.NewVideo(encoder.VideoConfig{Log: part("encoder"), Roster: d.roster, Roomy: roomy, In: latest, Out: &d.video, Demand: &d.demand}, videoSettings(c))
 	d.opus = encoder.NewAudio(encoder.AudioConfig{Log: part("opus"), In: sounds, Out: &d.audio, Demand: &d.demand}, audioSettings(c))
 	d.session = rtc.New(rtc.Config{Log: part("room"), Mask: d.mask, Dial: d.dial, Demand: &d.demand, OnSent: d.sent, OnEvent: d.event,
 		ICE: func() []rtc.ICEServer { return iceServers(d.device.Wanted().ICE.Servers) }})
@@ -270,6 +264,10 @@ func (d *daemon) apply(old, now config.Config, by string) {
 	}
 	if s := videoSettings(now); s != videoSettings(old) {
 		d.encoder.Set(s)
+		d.encoderPart.Poke()
+	}
+	if !slices.Equal(now.Encoder.Order, old.Encoder.Order) {
+		d.roster.Order(now.Encoder.Order)
 		d.encoderPart.Poke()
 	}
 	if now.Log.Level != old.Log.Level {

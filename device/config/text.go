@@ -39,7 +39,7 @@ func Under(name string) []string {
 // AtStart tells whether a change of the key waits for the next start of the daemon: these
 // are what its listeners and libraries are made of.
 func AtStart(key string) bool {
-	for _, k := range []string{"mic.server", "encoder.", "control.", "rooms.", "store.", "log.file", "log.max_mb"} {
+	for _, k := range []string{"mic.server", "encoder.threads", "control.", "rooms.", "store.", "log.file", "log.max_mb"} {
 		if k == key || strings.HasSuffix(k, ".") && strings.HasPrefix(key, k) {
 			return true
 		}

@@ -31,6 +31,7 @@ type Parts struct {
 	LogParts func() []string                                                             // the names of parts that log
 	Jobs     *Jobs                                                                       // what takes longer than an answer may
 	Support  func(context.Context, io.Writer) error                                      // writes the bundle, a gzipped tar without secrets; nil: there is none
+	Encoders Encoders                                                                    // those that can be chosen
 	Tokens   *Tokens                                                                     // who may come in by HTTP
 	Events   *device.Events                                                              // what happens
 	Health   *device.Health                                                              // what is wrong
@@ -46,6 +47,7 @@ func Commands(p Parts) Table {
 	t = append(t, camera(p)...)
 	t = append(t, mic(p)...)
 	t = append(t, video(p)...)
+	t = append(t, encoders(p)...)
 	t = append(t, settings(p)...)
 	t = append(t, tokens(p.Tokens)...)
 	t = append(t, p.Jobs.rows()...)

@@ -81,6 +81,16 @@ func parts() Parts {
 			}
 			return Fields{{"level", level}, {"was", old}}, nil
 		},
+		Encoders: Encoders{
+			Names: func() []string { return []string{"v4l2", "openh264"} },
+			List: func() []Fields {
+				return []Fields{{{"name", "v4l2"}, {"aside", "no answer for 500ms"}}, {{"name", "openh264"}, {"in_use", true}}}
+			},
+			Test: func(_ context.Context, name string) (Fields, error) {
+				return Fields{{"name", name}, {"test", "good"}}, nil
+			},
+			Clear: func(string) error { return nil },
+		},
 		LogTail: func(n int, level, part string) ([]string, error) {
 			return []string{"one", "two\x1b[2J", level + part}[:min(n, 3)], nil
 		},
