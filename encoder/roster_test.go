@@ -29,18 +29,18 @@ func names(r *Roster) string {
 	return strings.Join(out, " ")
 }
 
-var hangs = fmt.Errorf("encode: no answer for 500ms: %w", hal.ErrStuck)
+var errHangs = fmt.Errorf("encode: no answer for 500ms: %w", hal.ErrStuck)
 
 func TestWedgedEncodersArePutAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRoster(&maker{name: "hard"}, &soft{maker{name: "soft"}})
 		hard := r.all[0]
 		for i, want := range []time.Duration{10 * time.Minute, 20 * time.Minute, 40 * time.Minute, 80 * time.Minute, 160 * time.Minute, 320 * time.Minute, 6 * time.Hour, 6 * time.Hour} {
-			r.failed(hard, hangs)
+			r.failed(hard, errHangs)
 			if got := names(r); got != "soft" {
 				t.Fatalf("hang %d: %s", i, got)
 			}
-			if e := r.List()[0]; e.Aside != hangs.Error() || e.Until.Sub(e.Since) != want || e.Wedges != i+1 {
+			if e := r.List()[0]; e.Aside != errHangs.Error() || e.Until.Sub(e.Since) != want || e.Wedges != i+1 {
 				t.Errorf("hang %d: %+v, want %v", i, e, want)
 			}
 			time.Sleep(want - time.Second)
@@ -53,13 +53,13 @@ func TestWedgedEncodersArePutAside(t *testing.T) {
 			}
 		}
 		r.works(hard)
-		r.failed(hard, hangs)
+		r.failed(hard, errHangs)
 		if e := r.List()[0]; e.Until.Sub(e.Since) != 6*time.Hour {
 			t.Errorf("forgiven at once: %+v", e)
 		}
 		time.Sleep(25 * time.Hour)
 		r.works(hard)
-		r.failed(hard, hangs)
+		r.failed(hard, errHangs)
 		if e := r.List()[0]; e.Until.Sub(e.Since) != 10*time.Minute {
 			t.Errorf("a day of work is worth nothing: %+v", e)
 		}
@@ -110,7 +110,7 @@ func TestRosterIsRemembered(t *testing.T) {
 		if kept != nil {
 			t.Errorf("kept %s", kept)
 		}
-		r.failed(r.all[0], hangs)
+		r.failed(r.all[0], errHangs)
 		again := NewRoster(&maker{name: "hard"}, &soft{maker{name: "soft"}})
 		again.Remember(kept, nil)
 		if d := cmp.Diff(r.List()[0], again.List()[0]); d != "" || names(again) != "soft" {
@@ -163,7 +163,7 @@ func TestTheSpareTakesOver(t *testing.T) {
 		t.Fatalf("%d and %d are open, want one and its spare", hard.Opened(), software.Opened())
 	}
 	opened := len(software.rates)
-	hard.Fail(hangs)
+	hard.Fail(errHangs)
 	p := b.packet(small)
 	if !p.Key {
 		t.Error("another encoder does not begin with a key picture")
@@ -176,7 +176,7 @@ func TestTheSpareTakesOver(t *testing.T) {
 	for range 50 {
 		b.packet(small).Release()
 	}
-	if s := b.Status(); s.Encoder != "soft" || roster.List()[0].Aside != hangs.Error() {
+	if s := b.Status(); s.Encoder != "soft" || roster.List()[0].Aside != errHangs.Error() {
 		t.Errorf("%+v %+v", s, roster.List())
 	}
 	if err := roster.Clear("hard"); err != nil {
@@ -209,7 +209,7 @@ func TestNoSpareWithoutMemory(t *testing.T) {
 	if software.Opened() != 0 {
 		t.Error("a spare was opened")
 	}
-	hard.Fail(hangs)
+	hard.Fail(errHangs)
 	p := b.packet(small)
 	if !p.Key || b.Status().Encoder != "soft" {
 		t.Errorf("%+v", b.Status())
