@@ -98,7 +98,7 @@ module_files() {
 	echo 'MODULE_LICENSE("GPL");' >>"$B/irq_sim.c"
 	cat >"$B/Kbuild" <<-'K'
 	obj-m += vh264.o vaccel.o vicodec.o vim2m.o gpio-sim.o gpio-mockup.o irq_sim.o
-	vh264-y := vh264-main.o vh264-ioctl.o vh264-ctrl.o vh264-queue.o vh264-engine.o vh264-level.o vh264-quirk.o
+	vh264-y := vh264-main.o vh264-ioctl.o vh264-ctrl.o vh264-queue.o vh264-engine.o vh264-level.o vh264-quirk.o vh264-fault.o
 	vicodec-y := vicodec-core.o codec-fwht.o codec-v4l2-fwht.o
 	ifndef CONFIG_V4L2_MEM2MEM_DEV
 	obj-m += v4l2-mem2mem.o
@@ -205,7 +205,12 @@ image_files() {
 tools() {
 	local d=$C/tools
 	mkdir -p "$d"
-	(cd "$here/../.." && CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "$d/" ./test/rig/vusb)
+	(
+		cd "$here/../.."
+		export CGO_ENABLED=0 GOOS=linux GOARCH=$arch
+		go build -trimpath -ldflags '-s -w' -o "$d/" ./test/rig/vusb
+		go test -c -tags rig -trimpath -ldflags '-s -w' -o "$d/quirks.test" ./test/rig/vh264/quirks
+	)
 	PKG=./test/rig/vh264/vh264-helper "$here/../../.ci/cross.sh" "$arch" "$d/vh264-helper" >/dev/null # it links OpenH264
 }
 

@@ -13,6 +13,9 @@
 #                                sink "speaker"; PULSE_SERVER is set. At most one
 #   kill_pulse                   as kill -9
 #   start_vh264 [NAME=VALUE...]  the virtual H.264 encoder with those module parameters; sets VH264 to its node
+#   start_vh264_like FAMILY [NAME=VALUE...]
+#                                as the driver of that name: bcm2835-codec, venus, iris, s5p-mfc, amphion, coda, mtk,
+#                                wave5; parameters given here have the last word
 #   vh264_set NAME=VALUE...      changes parameters while it runs
 #   vh264_get NAME
 #   kill_vh264_engine            as kill -9: its job fails, and the next ones wait for...
@@ -114,6 +117,36 @@ start_vh264() {
 	start_vh264_engine
 	for _n in /sys/devices/platform/vh264*/video4linux/video*; do VH264=/dev/${_n##*/}; done
 	wait_for "$VH264"
+}
+
+# What the drivers have of their own; README.md says where it was read.
+start_vh264_like() {
+	case $1 in
+	bcm2835-codec) _like="driver=bcm2835-codec card=bcm2835-codec-encode node=bcm2835-codec-encode nr=11 formats=YU12,NV12 max_h=1920
+		align=2 stride_align=64 stride_wish=1 header_ctrls=5 repeat=0 last=empty level_max=42 level_check=1 coded_size=524288
+		hang_bitrate=100000 hang_gop=1 dmabuf=contig" ;;
+	venus) _like="driver=qcom-venus card=Qualcomm_Venus_video_encoder node=qcom-venus formats=NV12 align=32 stride_align=128 height_align=32
+		crop=whole header_ctrls=4 fps_def=15 bitrate_min=32000 bitrate_max=160000000 bitrate_def=1000000 last=empty
+		dmabuf=contig" ;;
+	iris) _like="driver=iris_driver card=Iris_Encoder node=qcom-iris-encoder formats=NV12 align=2 stride_align=128 height_align=32
+		force_key=none header_ctrls=2 repeat=0 last=empty dmabuf=contig" ;;
+	s5p-mfc) _like="driver=s5p-mfc card=s5p-mfc-enc node=s5p-mfc-enc formats=NM12,YM12 align=16 header_ctrls=4 header_mode=separate repeat=0
+		coded_size=0 max_open=4 restart=0 last=unmarked dmabuf=contig fatal=device" ;;
+	amphion) _like="driver=amphion-vpu card=amphion_vpu_encoder node=amphion-vpu-encoder formats=NV12,NM12 align=2 stride_align=16
+		header_ctrls=4 repeat=0 min_out=6 min_cap=6 bitrate_min=16384 dmabuf=contig" ;;
+	coda) _like="driver=coda card=CODA960 node=coda-video-encoder api=splane formats=YU12,NV12 align=2 stride_align=16 force_key=none
+		header_ctrls=4 repeat=0 bitrate=frozen bitrate_min=0 bitrate_max=32767000 bitrate_def=0 dmabuf=contig" ;;
+	mtk) _like="driver=mtk-vcodec-enc card=MT8173_video_encoder node=mtk-vcodec-enc formats=NM12,YM12 align=16 header_ctrls=4
+		header_mode=separate repeat=0 controls=queued streamoff_frees=1 fail_fatal=1 level_max=42 bitrate_def=4000000 last=empty
+		dmabuf=contig" ;;
+	wave5) _like="driver=wave5-enc card=wave5-enc node=wave5-enc formats=YU12,NV12,YM12,NM12 max_w=8192 max_h=8192 align=16 stride_align=32
+		force_key=none header_ctrls=2 repeat=0 bitrate=frozen rc=off bitrate_min=0 bitrate_def=0 level_def=10 last=empty
+		dmabuf=contig" ;;
+	*) die "vh264: no family $1" ;;
+	esac
+	shift
+	start_vh264 $_like "$@"
+	vh264_set "card=$(vh264_get card | tr _ ' ')" # a module's parameters have no blanks
 }
 
 start_vh264_engine() {

@@ -19,31 +19,85 @@ static void fail(struct vh_ctx *c)
 		list_add(&e->list, &made);
 	}
 	vh_finish(c, &made, true);
+	if (quirk.fail_fatal)
+		vh_fatal(c);
 }
 
-/* Begins the job; false when there is nothing to wait for. */
-bool vh_engine_start(struct vh_ctx *c)
+static bool slower(const struct vh_ctx *c, int fps)
 {
+	return fps > 0 && c->interval.denominator < (u64)fps * c->interval.numerator;
+}
+
+/* What makes this job one that never ends. */
+static bool hangs(struct vh_ctx *c)
+{
+	return vh_countdown(&quirk.hang) || (quirk.hang_bitrate > 0 && vh_bitrate(c) < quirk.hang_bitrate) ||
+	       slower(c, quirk.hang_fps) || (quirk.hang_gop > 0 && c->gop == quirk.hang_gop);
+}
+
+static bool fails(struct vh_ctx *c)
+{
+	return vh_countdown(&quirk.fail) || (quirk.fail_every > 0 && c->jobs % quirk.fail_every == 0) ||
+	       (quirk.need_parm > 0 && !c->paced && c->jobs > quirk.need_parm);
+}
+
+/* The bit rate that the engine works at. */
+u32 vh_bitrate(struct vh_ctx *c)
+{
+	if (!c->rc)
+		return 0;	/* a constant quantiser */
+	switch (quirk.bitrate) {
+	case RATE_FROZEN:
+		return c->first_bitrate ?: c->bitrate;
+	case RATE_IGNORED:
+		return quirk.bitrate_def;
+	}
+	return c->bitrate;
+}
+
+static bool demands_key(struct vh_ctx *c)
+{
+	return c->force_key || vh_buf_of(v4l2_m2m_next_src_buf(c->fh.m2m_ctx))->key;
+}
+
+/* Begins the job. */
+void vh_engine_start(struct vh_ctx *c)
+{
+	enum { GO, NEVER, SPOIL, SKIP, DIE } how = GO;
 	struct vh_dev *d = c->dev;
-	bool spoil = false;
+	LIST_HEAD(none);
 
 	mutex_lock(&d->job_lock);
 	d->job = c;
 	d->seq++;
-	d->state = JOB_WAITING;
 	c->jobs++;
-	if (vh_countdown(&quirk.hang)) {
-		d->state = JOB_TAKEN;	/* by nobody */
-	} else if (vh_countdown(&quirk.fail) || (quirk.fail_every > 0 && c->jobs % quirk.fail_every == 0)) {
-		d->state = JOB_NONE;
-		spoil = true;
-	}
+	if (quirk.fatal_after > 0 && --quirk.fatal_after == 0)
+		how = DIE;
+	else if (hangs(c))
+		how = NEVER;
+	else if (fails(c))
+		how = SPOIL;
+	else if (quirk.skip_every > 0 && c->jobs % quirk.skip_every == 0 && !demands_key(c))
+		how = SKIP;
+	/* A lost job ends with the stream. */
+	d->state = how == GO ? JOB_WAITING : how == NEVER || how == DIE ? JOB_LOST : JOB_NONE;
 	mutex_unlock(&d->job_lock);
-	if (spoil)
-		fail(c);
-	else
+	switch (how) {
+	case GO:
 		wake_up(&d->wq);
-	return true;
+		break;
+	case NEVER:
+		break;
+	case SPOIL:
+		fail(c);
+		break;
+	case SKIP:
+		vh_finish(c, &none, false);
+		break;
+	case DIE:
+		vh_fatal(c);
+		break;
+	}
 }
 
 /* Takes the job back from the engine; false when it has ended already. */
@@ -91,14 +145,18 @@ static int helper_release(struct inode *i, struct file *f)
 
 static void describe(struct vh_ctx *c, struct vh264_job *j)
 {
-	bool planar = c->fourcc == V4L2_PIX_FMT_YUV420;
+	bool planar = c->fourcc == V4L2_PIX_FMT_YUV420 || c->fourcc == V4L2_PIX_FMT_YUV420M;
+	struct vh_buf *src = vh_buf_of(v4l2_m2m_next_src_buf(c->fh.m2m_ctx));
+	struct v4l2_fract t = c->interval;
 
+	if (quirk.parm == IGNORED)
+		t = (struct v4l2_fract){ 1, quirk.fps_def };
 	*j = (struct vh264_job){
-		.magic = VH264_MAGIC, .ctx = c->id, .seq = vh->seq, .flags = c->force_key ? VH264_KEY : 0,
+		.magic = VH264_MAGIC, .ctx = c->id, .seq = vh->seq, .flags = demands_key(c) ? VH264_KEY : 0,
 		.width = c->width, .height = c->height, .crop_w = c->crop.width, .crop_h = c->crop.height,
 		.stride = c->stride, .fourcc = planar ? V4L2_PIX_FMT_YUV420 : V4L2_PIX_FMT_NV12,
-		.bitrate = c->bitrate, .gop = c->gop,
-		.fps_num = c->interval.denominator, .fps_den = c->interval.numerator,
+		.bitrate = quirk.controls == QUEUED ? src->bitrate : vh_bitrate(c), .gop = c->gop,
+		.fps_num = t.denominator, .fps_den = t.numerator,
 		.engine = quirk.engine, .level = vh_level(c), .profile = c->profile,
 		.size = c->stride * c->height * 3 / 2,
 	};
@@ -112,7 +170,7 @@ static int copy_frame(struct vh_ctx *c, char __user *to, u32 size)
 	for (i = 0; i < c->planes; i++) {
 		const void *from = vb2_plane_vaddr(&src->vb2_buf, i);
 
-		n = min(c->plane_size[i], size);
+		n = min(c->plane_data[i], size);
 		if (!from || copy_to_user(to, from, n))
 			return -EFAULT;
 		to += n;
@@ -165,6 +223,30 @@ static int add(struct list_head *made, const char __user *from, u32 n, u32 flags
 	return copy_from_user(e->data, from, n) ? -EFAULT : 0;
 }
 
+/* Makes pieces of the engine's data, with parameter sets where the driver puts them. */
+static int take_result(struct vh_ctx *c, const struct vh264_result *w, const char __user *from, struct list_head *made)
+{
+	const char __user *rest = from + w->head;
+	u32 size = w->size - w->head;
+	int r;
+
+	if (w->flags & VH264_NONE)
+		return 0;
+	if (!w->head)
+		return add(made, from, w->size, w->flags);
+	if (vh_countdown(&quirk.headers_only)) {
+		c->force_key = true;
+		return add(made, from, w->head, w->flags & ~VH264_KEY);
+	}
+	if (c->headed && !c->repeat)
+		return add(made, rest, size, w->flags);
+	c->headed = true;
+	if (!c->separate)
+		return add(made, from, w->size, w->flags);
+	r = add(made, from, w->head, w->flags & ~VH264_KEY);
+	return r ? r : add(made, rest, size, w->flags);
+}
+
 static ssize_t helper_write(struct file *f, const char __user *from, size_t n, loff_t *o)
 {
 	struct vh264_result w;
@@ -180,12 +262,12 @@ static ssize_t helper_write(struct file *f, const char __user *from, size_t n, l
 	from += sizeof(w);
 	if (quirk.delay_ms > 0)
 		msleep(quirk.delay_ms);
-	if (!(w.flags & VH264_NONE))
-		r = add(&made, from, w.size, w.flags);
 	mutex_lock(&vh->job_lock);
 	c = vh->job;
-	if (!r && (vh->state != JOB_TAKEN || w.seq != vh->seq || w.ctx != c->id))
+	if (vh->state != JOB_TAKEN || w.seq != vh->seq || w.ctx != c->id)
 		r = -ESTALE;	/* the job was aborted meanwhile */
+	else
+		r = take_result(c, &w, from, &made);
 	if (!r)
 		vh->state = JOB_NONE;
 	mutex_unlock(&vh->job_lock);

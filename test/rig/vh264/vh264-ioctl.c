@@ -4,53 +4,97 @@
 #include <linux/slab.h>
 #include "vh264-core.h"
 
-static const u32 raw_formats[] = { V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_YUV420 };
-
 static u32 known(u32 fourcc)
 {
-	int i;
+	const u32 *list;
+	u32 i, n = vh_formats(&list);
 
-	for (i = 0; i < ARRAY_SIZE(raw_formats); i++)
-		if (raw_formats[i] == fourcc)
+	for (i = 0; i < n; i++)
+		if (list[i] == fourcc)
 			return fourcc;
-	return raw_formats[0];
+	return list[0];
 }
 
-void vh_set_raw(struct vh_ctx *c, u32 fourcc, u32 w, u32 h)
+static void set_planes(struct vh_ctx *c)
 {
-	u32 a = rounddown_pow_of_two(clamp(quirk.align, 2, 64));
+	u32 i, y = c->stride * c->height;
+
+	switch (c->fourcc) {
+	case V4L2_PIX_FMT_NV12M:
+		c->planes = 2;
+		c->plane_data[0] = y;
+		c->plane_data[1] = y / 2;
+		break;
+	case V4L2_PIX_FMT_YUV420M:
+		c->planes = 3;
+		c->plane_data[0] = y;
+		c->plane_data[1] = c->plane_data[2] = y / 4;
+		break;
+	default:
+		c->planes = 1;
+		c->plane_data[0] = y * 3 / 2;
+	}
+	for (i = 0; i < c->planes; i++)
+		c->plane_size[i] = c->plane_data[i] + clamp(quirk.pad, 0, 1 << 20);
+}
+
+/* The room for a coded frame: what the client wished, within what the driver allows. */
+static void set_coded(struct vh_ctx *c)
+{
+	u32 y = c->width * c->height, most = quirk.coded_max > 0 ? quirk.coded_max : 16 << 20;
+
+	c->coded_size = quirk.coded_size >= 0 ? quirk.coded_size : max(y * 3 / 2 + y / 8 + 4096, 65536u);
+	c->coded_size = min(max(c->coded_size, min(c->coded_wish, 16u << 20)), most);
+}
+
+static u32 pow2(int n)
+{
+	return rounddown_pow_of_two(clamp(n, 1, 4096));
+}
+
+void vh_set_raw(struct vh_ctx *c, u32 fourcc, u32 w, u32 h, u32 stride)
+{
+	u32 a = clamp(pow2(quirk.align), 2u, 64u), b = max(a, pow2(quirk.height_align));
 
 	c->fourcc = known(fourcc);
-	c->width = clamp(ALIGN(w, a), 32u, ALIGN((u32)quirk.max_w, a));
-	c->height = clamp(ALIGN(h, a), 32u, ALIGN((u32)quirk.max_h, a));
-	c->stride = c->width;
-	c->planes = 1;
-	c->plane_size[0] = c->stride * c->height * 3 / 2;
-	c->crop = (struct v4l2_rect){ 0, 0, min(w, c->width), min(h, c->height) };
-	c->coded_size = max(c->plane_size[0] + (c->plane_size[0] >> 4) + 4096, 65536u);
+	w = clamp(w, 32u, (u32)quirk.max_w);
+	h = clamp(h, 32u, (u32)quirk.max_h);
+	c->width = ALIGN(w, a);
+	c->height = ALIGN(h, b);
+	c->stride = quirk.stride_wish && stride <= 4 * c->width ? max(stride, c->width) : c->width;
+	c->stride = ALIGN(c->stride, max(pow2(quirk.stride_align), 2u));
+	set_planes(c);
+	if (quirk.crop == CROP_ASKED)
+		c->crop = (struct v4l2_rect){ 0, 0, w & ~1, h & ~1 };
+	else
+		c->crop = (struct v4l2_rect){ 0, 0, c->width, c->height };
+	set_coded(c);
 }
 
 void vh_eos(struct vh_ctx *c)
 {
 	static const struct v4l2_event eos = { .type = V4L2_EVENT_EOS };
 
-	v4l2_event_queue_fh(&c->fh, &eos);
+	if (quirk.eos == EOS_SENT)
+		v4l2_event_queue_fh(&c->fh, &eos);
 }
 
 static int querycap(struct file *f, void *p, struct v4l2_capability *cap)
 {
-	strscpy(cap->driver, "vh264", sizeof(cap->driver));
-	strscpy(cap->card, "Virtual H.264 encoder", sizeof(cap->card));
-	strscpy(cap->bus_info, "platform:vh264", sizeof(cap->bus_info));
+	strscpy(cap->driver, strim(quirk.driver), sizeof(cap->driver));
+	strscpy(cap->card, strim(quirk.card), sizeof(cap->card));
+	snprintf(cap->bus_info, sizeof(cap->bus_info), "platform:%s", quirk.driver);
 	return 0;
 }
 
 static int enum_fmt(struct file *f, void *p, struct v4l2_fmtdesc *d)
 {
+	const u32 *list;
+
 	if (V4L2_TYPE_IS_OUTPUT(d->type)) {
-		if (d->index >= ARRAY_SIZE(raw_formats))
+		if (d->index >= vh_formats(&list))
 			return -EINVAL;
-		d->pixelformat = raw_formats[d->index];
+		d->pixelformat = list[d->index];
 	} else {
 		if (d->index)
 			return -EINVAL;
@@ -74,7 +118,7 @@ static void fill_fmt(struct vh_ctx *c, struct v4l2_format *f)
 		m->num_planes = out ? c->planes : 1;
 		m->pixelformat = out ? c->fourcc : V4L2_PIX_FMT_H264;
 		for (i = 0; i < m->num_planes; i++) {
-			m->plane_fmt[i].bytesperline = out ? c->stride : 0;
+			m->plane_fmt[i].bytesperline = !out ? 0 : i && m->num_planes == 3 ? c->stride / 2 : c->stride;
 			m->plane_fmt[i].sizeimage = out ? c->plane_size[i] : c->coded_size;
 		}
 		m->colorspace = c->colorspace;
@@ -112,13 +156,14 @@ static void apply_fmt(struct vh_ctx *c, struct v4l2_format *f)
 
 	if (V4L2_TYPE_IS_OUTPUT(f->type)) {
 		/* Both begin with width, height and pixelformat. */
-		vh_set_raw(c, p->pixelformat, p->width, p->height);
+		vh_set_raw(c, p->pixelformat, p->width, p->height, mplane ? m->plane_fmt[0].bytesperline : p->bytesperline);
 		c->colorspace = mplane ? m->colorspace : p->colorspace;
 		c->xfer = mplane ? m->xfer_func : p->xfer_func;
 		c->ycbcr = mplane ? m->ycbcr_enc : p->ycbcr_enc;
 		c->quant = mplane ? m->quantization : p->quantization;
-	} else if (want > c->coded_size && want <= 8 << 20) {
-		c->coded_size = want;
+	} else {
+		c->coded_wish = want;
+		set_coded(c);
 	}
 	fill_fmt(c, f);
 }
@@ -141,6 +186,11 @@ static int s_fmt(struct file *file, void *p, struct v4l2_format *f)
 
 	if (vb2_is_busy(q))
 		return -EBUSY;
+	if (V4L2_TYPE_IS_CAPTURE(f->type))
+		c->sized = true;
+	else if (quirk.capture_first && !c->sized)
+		return -EINVAL;
+	c->freed = false;
 	apply_fmt(c, f);
 	return 0;
 }
@@ -158,8 +208,17 @@ static int s_parm(struct file *file, void *p, struct v4l2_streamparm *a)
 {
 	struct v4l2_fract *t = &a->parm.output.timeperframe;
 
-	if (V4L2_TYPE_IS_OUTPUT(a->type) && t->numerator && t->denominator)
-		vh_ctx_of(file)->interval = *t;
+	struct vh_ctx *c = vh_ctx_of(file);
+
+	if (!V4L2_TYPE_IS_OUTPUT(a->type))
+		return -EINVAL;
+	if (quirk.fps_max > 0 && t->numerator && t->denominator > (u64)quirk.fps_max * t->numerator)
+		return -ENOMEM;
+	if (t->numerator && t->denominator)
+		c->interval = *t;
+	else
+		c->interval = (struct v4l2_fract){ 1, quirk.fps_def };
+	c->paced = true;
 	return g_parm(file, p, a);
 }
 
@@ -214,6 +273,8 @@ static int encoder_cmd(struct file *file, void *p, struct v4l2_encoder_cmd *e)
 		return 0;
 	if (e->cmd == V4L2_ENC_CMD_STOP)
 		return vh_stop(c);
+	if (!quirk.restart)
+		return -EINVAL;
 	if (m->is_draining)
 		return -EBUSY;
 	if (m->has_stopped) {
@@ -225,10 +286,31 @@ static int encoder_cmd(struct file *file, void *p, struct v4l2_encoder_cmd *e)
 	return 0;
 }
 
+static int reqbufs(struct file *file, void *p, struct v4l2_requestbuffers *b)
+{
+	/* There is always memory for no buffers. */
+	int r = b->count ? vh_fault(NULL, _IOC_NR(VIDIOC_REQBUFS)) : 0;
+
+	return r ? r : v4l2_m2m_ioctl_reqbufs(file, p, b);
+}
+
+static int streamon(struct file *file, void *p, enum v4l2_buf_type type)
+{
+	struct vh_ctx *c = vh_ctx_of(file);
+
+	if (c->freed)
+		return -EIO;
+	if (quirk.level_check && V4L2_TYPE_IS_OUTPUT(type) && !vh_level_fits(c))
+		return -ESRCH;
+	return v4l2_m2m_ioctl_streamon(file, p, type);
+}
+
 static int subscribe(struct v4l2_fh *fh, const struct v4l2_event_subscription *s)
 {
 	if (s->type == V4L2_EVENT_EOS)
-		return v4l2_event_subscribe(fh, s, 2, NULL);
+		return quirk.eos == EOS_NONE ? -EINVAL : v4l2_event_subscribe(fh, s, 2, NULL);
+	if (s->type == V4L2_EVENT_SOURCE_CHANGE && quirk.source_change)
+		return v4l2_src_change_event_subscribe(fh, s);
 	return v4l2_ctrl_subscribe_event(fh, s);
 }
 
@@ -244,11 +326,11 @@ const struct v4l2_ioctl_ops vh_ioctl_ops = {
 	.vidioc_g_parm = g_parm, .vidioc_s_parm = s_parm,
 	.vidioc_g_selection = g_selection, .vidioc_s_selection = s_selection,
 	.vidioc_enum_framesizes = enum_framesizes,
-	.vidioc_reqbufs = v4l2_m2m_ioctl_reqbufs, .vidioc_querybuf = v4l2_m2m_ioctl_querybuf,
+	.vidioc_reqbufs = reqbufs, .vidioc_querybuf = v4l2_m2m_ioctl_querybuf,
 	.vidioc_qbuf = v4l2_m2m_ioctl_qbuf, .vidioc_dqbuf = v4l2_m2m_ioctl_dqbuf,
 	.vidioc_prepare_buf = v4l2_m2m_ioctl_prepare_buf, .vidioc_create_bufs = v4l2_m2m_ioctl_create_bufs,
 	.vidioc_expbuf = v4l2_m2m_ioctl_expbuf,
-	.vidioc_streamon = v4l2_m2m_ioctl_streamon, .vidioc_streamoff = v4l2_m2m_ioctl_streamoff,
+	.vidioc_streamon = streamon, .vidioc_streamoff = v4l2_m2m_ioctl_streamoff,
 	.vidioc_encoder_cmd = encoder_cmd, .vidioc_try_encoder_cmd = v4l2_m2m_ioctl_try_encoder_cmd,
 	.vidioc_subscribe_event = subscribe, .vidioc_unsubscribe_event = v4l2_event_unsubscribe,
 };

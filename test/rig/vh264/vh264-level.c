@@ -34,9 +34,10 @@ u32 vh_level(const struct vh_ctx *c)
 	return levels[i].idc;
 }
 
-bool vh_level_fits(const struct vh_ctx *c, u32 idc)
+/* Whether the level that the client has set, or the default one, is enough for what it wants. */
+bool vh_level_fits(const struct vh_ctx *c)
 {
-	u32 i;
+	u32 i, idc = c->level ?: min(quirk.level_max, quirk.level_def);
 
 	for (i = 0; i < ARRAY_SIZE(levels); i++)
 		if (levels[i].idc == idc)

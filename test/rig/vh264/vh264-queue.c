@@ -6,6 +6,7 @@
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <media/videobuf2-dma-contig.h>
 #include <media/videobuf2-vmalloc.h>
 #include "vh264-core.h"
 
@@ -23,8 +24,14 @@ static void mark_last(struct vh_ctx *c)
 {
 	struct vh_made *e;
 
-	if (c->n_made) {
+	if (quirk.drain == DRAIN_NEVER)
+		return;
+	if (c->n_made && (quirk.last == LAST_FRAME || quirk.last == LAST_NEVER)) {
 		e = list_last_entry(&c->made, struct vh_made, list);
+	} else if (quirk.last == LAST_NEVER) {
+		v4l2_m2m_mark_stopped(c->fh.m2m_ctx);
+		vh_eos(c);
+		return;
 	} else {
 		e = c->end;
 		c->end = NULL;
@@ -49,40 +56,79 @@ void vh_purge(struct vh_ctx *c)
 		kvfree(e);
 }
 
-/* Gives a piece, or as much of it as there is room for, to a CAPTURE buffer. */
-static void fill(struct vh_ctx *c, const struct vh_made *e, struct vb2_v4l2_buffer *dst)
+static u64 stamp(const struct vh_ctx *c, const struct vh_made *e)
 {
-	u32 room = vb2_plane_size(&dst->vb2_buf, 0), n = e->size;
-	bool bad = e->flags & VH264_ERROR;
+	if (e->foreign)
+		return 0;
+	switch (quirk.stamps) {
+	case STAMP_ZERO:
+		return 0;
+	case STAMP_OFFSET:
+		return e->stamp + 10 * NSEC_PER_SEC;
+	case STAMP_MS:
+		return div_u64(e->stamp, NSEC_PER_MSEC) * NSEC_PER_MSEC;
+	case STAMP_OWN:
+		return div_u64((u64)c->n_cap * c->interval.numerator * NSEC_PER_SEC, c->interval.denominator);
+	}
+	return e->stamp;
+}
+
+static bool keyflag(const struct vh_made *e)
+{
+	bool key = e->flags & VH264_KEY;
+
+	switch (quirk.keyflag) {
+	case FLAG_NEVER:
+		return false;
+	case FLAG_ALWAYS:
+		return true;
+	case FLAG_WRONG:
+		return !key;
+	}
+	return key;
+}
+
+/* Gives a piece, or as much of it as there is room for, to a CAPTURE buffer; true when nothing is
+ * left of it. */
+static bool fill(struct vh_ctx *c, struct vh_made *e, struct vb2_v4l2_buffer *dst)
+{
+	u32 room = vb2_plane_size(&dst->vb2_buf, 0), n = e->size - e->off;
+	bool bad = e->flags & VH264_ERROR, whole = true;
 
 	if (n > room) {
-		n = 0;
-		bad = true;
+		whole = quirk.overflow != OVERFLOW_PIECES;
+		bad = whole;
+		n = whole ? 0 : room;
 	}
 	if (n)
-		memcpy(vb2_plane_vaddr(&dst->vb2_buf, 0), e->data, n);
+		memcpy(vb2_plane_vaddr(&dst->vb2_buf, 0), e->data + e->off, n);
+	e->off += n;
 	vb2_set_plane_payload(&dst->vb2_buf, 0, n);
-	dst->vb2_buf.timestamp = e->stamp;
+	dst->vb2_buf.timestamp = stamp(c, e);
 	dst->timecode = e->timecode;
 	dst->flags &= ~(V4L2_BUF_FLAG_KEYFRAME | V4L2_BUF_FLAG_PFRAME | V4L2_BUF_FLAG_LAST |
 			V4L2_BUF_FLAG_TIMECODE | V4L2_BUF_FLAG_TSTAMP_SRC_MASK);
 	dst->flags |= e->buf_flags & (V4L2_BUF_FLAG_TIMECODE | V4L2_BUF_FLAG_TSTAMP_SRC_MASK);
 	if (e->size)
-		dst->flags |= e->flags & VH264_KEY ? V4L2_BUF_FLAG_KEYFRAME : V4L2_BUF_FLAG_PFRAME;
+		dst->flags |= keyflag(e) ? V4L2_BUF_FLAG_KEYFRAME : V4L2_BUF_FLAG_PFRAME;
 	dst->field = V4L2_FIELD_NONE;
 	dst->sequence = c->n_cap++;
-	if (e->last) {
-		dst->flags |= V4L2_BUF_FLAG_LAST;
+	if (e->last && whole) {
+		if (quirk.last == LAST_FRAME || quirk.last == LAST_EMPTY)
+			dst->flags |= V4L2_BUF_FLAG_LAST;
 		v4l2_m2m_mark_stopped(c->fh.m2m_ctx);
 		vh_eos(c);
 	}
 	v4l2_m2m_buf_done(dst, bad ? VB2_BUF_STATE_ERROR : VB2_BUF_STATE_DONE);
+	return whole;
 }
 
 /* Called with made_lock held. */
 static bool due(struct vh_ctx *c)
 {
-	return c->n_made > 0;
+	u32 keep = c->fh.m2m_ctx->is_draining ? 0 : max(quirk.latency, 0);
+
+	return c->n_made > keep;
 }
 
 static void deliver(struct vh_ctx *c)
@@ -103,8 +149,14 @@ static void deliver(struct vh_ctx *c)
 		spin_unlock(&c->made_lock);
 		if (!dst)
 			return;
-		fill(c, e, dst);
-		kvfree(e);
+		if (fill(c, e, dst)) {
+			kvfree(e);
+			continue;
+		}
+		spin_lock(&c->made_lock);
+		list_add(&e->list, &c->made);
+		c->n_made++;
+		spin_unlock(&c->made_lock);
 	}
 }
 
@@ -141,7 +193,7 @@ void vh_finish(struct vh_ctx *c, struct list_head *made, bool error)
 int vh_stop(struct vh_ctx *c)
 {
 	struct v4l2_m2m_ctx *m = c->fh.m2m_ctx;
-	struct vh_made *end = vh_made_new(0);
+	struct vh_made *end = vh_made_new(0);	/* spinning from here on */
 	int r = 0;
 
 	if (!end)
@@ -185,16 +237,38 @@ static int job_ready(void *priv)
 	return r;
 }
 
+/* A first buffer that belongs to no frame. */
+static void add_garbage(struct vh_ctx *c)
+{
+	struct vh_made *e = vh_made_new(clamp(quirk.garbage, 1, 65536));
+	u32 i;
+
+	c->garbage = false;
+	if (!e)
+		return;
+	e->foreign = true;
+	for (i = 0; i < e->size; i++)
+		e->data[i] = 0x5a + i * 7;
+	spin_lock(&c->made_lock);
+	list_add_tail(&e->list, &c->made);
+	c->n_made++;
+	spin_unlock(&c->made_lock);
+}
+
 static void device_run(void *priv)
 {
 	struct vh_ctx *c = priv;
 	bool go;
 
+	if (c->garbage)
+		add_garbage(c);
 	deliver(c);
 	spin_lock(&c->made_lock);
 	go = can_encode(c);
 	spin_unlock(&c->made_lock);
-	if (!go || !vh_engine_start(c))
+	if (go)
+		vh_engine_start(c);
+	else
 		v4l2_m2m_job_finish(c->dev->m2m, c->fh.m2m_ctx);
 }
 
@@ -221,8 +295,10 @@ static int queue_setup(struct vb2_queue *q, unsigned int *n, unsigned int *plane
 {
 	struct vh_ctx *c = vb2_get_drv_priv(q);
 	bool out = V4L2_TYPE_IS_OUTPUT(q->type);
-	u32 i, want = out ? c->planes : 1;
+	u32 i, want = out ? c->planes : 1, least = max(out ? quirk.min_out : quirk.min_cap, 1);
 
+	if (!out && !c->coded_size)
+		return -EINVAL;
 	if (*planes && *planes != want)
 		return -EINVAL;
 	for (i = 0; i < want; i++) {
@@ -233,6 +309,8 @@ static int queue_setup(struct vb2_queue *q, unsigned int *n, unsigned int *plane
 		if (!*planes)
 			sizes[i] = need;
 	}
+	if (!*planes)
+		*n = max(*n, least);
 	*planes = want;
 	return 0;
 }
@@ -268,6 +346,11 @@ static void buf_queue(struct vb2_buffer *b)
 		vh_eos(c);
 		return;
 	}
+	if (V4L2_TYPE_IS_OUTPUT(b->type)) {
+		vh_buf_of(v)->bitrate = vh_bitrate(c);
+		vh_buf_of(v)->key = c->want_key;
+		c->want_key = false;
+	}
 	v4l2_m2m_buf_queue(c->fh.m2m_ctx, v);
 }
 
@@ -284,8 +367,14 @@ static int start_streaming(struct vb2_queue *q, unsigned int n)
 		c->first_bitrate = c->bitrate;
 	} else {
 		c->n_cap = 0;
+		c->garbage = quirk.garbage > 0;
 	}
 	return 0;
+}
+
+static struct vb2_queue *other(struct vh_ctx *c, struct vb2_queue *q)
+{
+	return V4L2_TYPE_IS_OUTPUT(q->type) ? v4l2_m2m_get_dst_vq(c->fh.m2m_ctx) : v4l2_m2m_get_src_vq(c->fh.m2m_ctx);
 }
 
 static void stop_streaming(struct vb2_queue *q)
@@ -304,6 +393,8 @@ static void stop_streaming(struct vb2_queue *q)
 	}
 	if (V4L2_TYPE_IS_OUTPUT(q->type) && v4l2_m2m_has_stopped(c->fh.m2m_ctx))
 		vh_eos(c);
+	if (quirk.streamoff_frees && !vb2_is_streaming(other(c, q)))
+		c->freed = true;
 }
 
 static const struct vb2_ops vb2_ops = {
@@ -311,6 +402,20 @@ static const struct vb2_ops vb2_ops = {
 	.start_streaming = start_streaming, .stop_streaming = stop_streaming,
 	.wait_prepare = vb2_ops_wait_prepare, .wait_finish = vb2_ops_wait_finish,
 };
+
+/* Memory that takes nobody else's, as far as errno tells. */
+static struct vb2_mem_ops refusing;
+
+static void *refuse(struct vb2_buffer *b, struct device *dev, struct dma_buf *d, unsigned long size)
+{
+	return ERR_PTR(-EINVAL);
+}
+
+void vh_queue_setup_ops(void)
+{
+	refusing = vb2_vmalloc_memops;
+	refusing.attach_dmabuf = refuse;
+}
 
 int vh_queue_init(void *priv, struct vb2_queue *src, struct vb2_queue *dst)
 {
@@ -327,9 +432,16 @@ int vh_queue_init(void *priv, struct vb2_queue *src, struct vb2_queue *dst)
 		q->drv_priv = c;
 		q->ops = &vb2_ops;
 		q->mem_ops = &vb2_vmalloc_memops;
-		q->buf_struct_size = sizeof(struct v4l2_m2m_buffer);
+		q->dev = c->dev->mdev.dev;
+		q->buf_struct_size = sizeof(struct vh_buf);
 		q->timestamp_flags = V4L2_BUF_FLAG_TIMESTAMP_COPY;
 		q->lock = &c->dev->lock;
+		if (q == src && quirk.dmabuf == DMABUF_CONTIG)
+			q->mem_ops = &vb2_dma_contig_memops;
+		if (q == src && quirk.dmabuf == DMABUF_REFUSED)
+			q->mem_ops = &refusing;
+		if (q == src && quirk.dmabuf == DMABUF_NONE)
+			q->io_modes = VB2_MMAP;
 		r = vb2_queue_init(q);
 		if (r)
 			return r;
