@@ -113,6 +113,23 @@ func TestLatencyQuantiles(t *testing.T) {
 			}
 		}
 	}
+	for _, d := range l.Distributions() {
+		if d.Stage != "encode" {
+			continue
+		}
+		// 10 µs, 20 µs, … 10 ms
+		for i, n := range d.Upto {
+			if want := min(1000, uint64(d.Edge(i)/(10*time.Microsecond))); n != want {
+				t.Errorf("%d frames took up to %v, want %d", n, d.Edge(i), want)
+			}
+		}
+		if d.Count != 1000 || d.Sum != 500500*10*time.Microsecond || d.Edge(len(d.Upto)-1) != 2097152*time.Microsecond {
+			t.Errorf("%+v", d)
+		}
+	}
+	if d, s := l.Distributions(), l.Stages(); len(d) != len(s) || d[len(d)-1].Stage != s[len(s)-1].Stage {
+		t.Errorf("%d distributions, %d stages", len(d), len(s))
+	}
 	var m media.Marks
 	m[media.Captured], m[media.Sent] = 1, 2
 	if n := testing.AllocsPerRun(100, func() { l.Observe(&m) }); n != 0 {

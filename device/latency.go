@@ -64,6 +64,32 @@ func (l *Latency) Stages() []StageTime {
 	return append(out, l.overhead.time("overhead"))
 }
 
+// edges is how many upper edges a Distribution has, from 64 µs to 2.1 s, an octave each.
+const edges = 16
+
+// Distribution is how often one stage took how long, over all frames so far.
+type Distribution struct {
+	Stage string
+	Count uint64
+	Sum   time.Duration
+	// Upto counts the frames that took no longer than 64 µs, 128 µs, … (see Edge).
+	Upto [edges]uint64
+}
+
+// Edge gives the i-th upper edge of a Distribution.
+func (Distribution) Edge(i int) time.Duration { return 64 * time.Microsecond << i }
+
+// Distributions gives the latencies of Stages as histograms with few and fixed edges.
+func (l *Latency) Distributions() []Distribution {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]Distribution, 0, len(stages)+1)
+	for i, s := range stages {
+		out = append(out, l.h[i].distribution(s.name))
+	}
+	return append(out, l.overhead.distribution("overhead"))
+}
+
 // Reset forgets all.
 func (l *Latency) Reset() {
 	l.mu.Lock()
@@ -74,9 +100,10 @@ func (l *Latency) Reset() {
 // histogram counts durations in buckets that grow by an eighth of an octave (9 %),
 // from 1 µs to over a minute.
 type histogram struct {
-	n   [8*26 + 1]uint32
-	sum uint64
-	max time.Duration
+	n     [8*26 + 1]uint64 // 32 bits are full after four years of 30 frames a second
+	sum   uint64
+	total time.Duration
+	max   time.Duration
 }
 
 func (h *histogram) add(d time.Duration) {
@@ -86,6 +113,7 @@ func (h *histogram) add(d time.Duration) {
 	}
 	h.n[i]++
 	h.sum++
+	h.total += max(d, 0)
 	h.max = max(h.max, d)
 }
 
@@ -96,7 +124,7 @@ func (h *histogram) quantile(q float64) time.Duration {
 	}
 	want, seen := uint64(math.Ceil(q*float64(h.sum))), uint64(0)
 	for i, n := range h.n {
-		if seen += uint64(n); seen >= want {
+		if seen += n; seen >= want {
 			return min(time.Duration(1000*math.Exp2(float64(i)/8)), h.max)
 		}
 	}
@@ -105,4 +133,17 @@ func (h *histogram) quantile(q float64) time.Duration {
 
 func (h *histogram) time(stage string) StageTime {
 	return StageTime{stage, h.sum, h.quantile(.5), h.quantile(.95), h.max}
+}
+
+// distribution gathers the buckets: the edge 64 µs · 2^i is that of bucket 8·(6+i).
+func (h *histogram) distribution(stage string) Distribution {
+	d := Distribution{Stage: stage, Count: h.sum, Sum: h.total}
+	seen, next := uint64(0), 0
+	for i := range d.Upto {
+		for ; next <= 8*(6+i); next++ {
+			seen += h.n[next]
+		}
+		d.Upto[i] = seen
+	}
+	return d
 }
