@@ -28,7 +28,7 @@ test: ## all tests but benchmarks
 
 bench: ## speed, compared with peers in the same run
 	@.ci/install.sh build test
-	@go test -run '^$$' -bench . -benchmem ./internal/... ./capture ./encoder ./hal/... ./rtc/... ./test/...
+	@go test -run '^$$' -bench . -benchmem ./internal/... ./capture ./encoder ./hal/... ./rtc/... ./cmd/... ./test/...
 
 fuzz: ## each fuzz target for FUZZTIME (default 60s)
 	@.ci/install.sh build

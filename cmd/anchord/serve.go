@@ -1,15 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"anchord/device/control"
 )
 
 // maxClients bounds the connections of one listener: a page has a few, and each costs
@@ -60,6 +65,40 @@ func serveOn(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logg
 	wg.Wait()
 	return err
 }
+
+// counted counts the requests that next answers, by the pattern of their path, "other" if
+// there is none, and by their status, "aborted" if a handler panicked before there was one.
+func counted(t *control.Tally, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &coded{ResponseWriter: w}
+		code := "aborted"
+		defer func() {
+			if c.code != 0 {
+				code = strconv.Itoa(c.code)
+			}
+			_, path, _ := strings.Cut(r.Pattern, " ") // "GET /healthz"
+			t.Add(cmp.Or(path, r.Pattern, "other"), code)
+		}()
+		next.ServeHTTP(c, r)
+		code = "200"
+	})
+}
+
+// coded remembers the status of an answer.
+type coded struct {
+	http.ResponseWriter
+	code int // 0: none was written yet
+}
+
+func (c *coded) WriteHeader(code int) {
+	if c.code == 0 && code >= 200 {
+		c.code = code
+	}
+	c.ResponseWriter.WriteHeader(code)
+}
+
+// Unwrap is for http.ResponseController.
+func (c *coded) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 // bodyTime is how long a request's body may take.
 const bodyTime = 15 * time.Second

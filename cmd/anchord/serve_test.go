@@ -7,11 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"anchord/device/control"
 )
 
 // halves is a listener whose connections are pipes, so that time can be the test's.
@@ -185,5 +190,38 @@ func TestAddressThatCannotBeListenedOn(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", addr, err)
 		}
+	}
+}
+
+func TestRequestsAreCounted(t *testing.T) {
+	var n control.Tally
+	inner := http.NewServeMux()
+	inner.HandleFunc("/rooms/{room}/{what}", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusTeapot)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/rooms/", inner)
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /stream", func(w http.ResponseWriter, _ *http.Request) {
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+	})
+	mux.HandleFunc("GET /panics", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	s := httptest.NewServer(counted(&n, control.Local(mux)))
+	defer s.Close()
+	for _, path := range []string{"/healthz", "/healthz", "/stream", "/rooms/1/state", "/rooms/2/state", "/rooms/3/", "/x", "/y", "/panics"} {
+		if a, err := s.Client().Get(s.URL + path); err == nil {
+			a.Body.Close()
+		}
+	}
+	if a, err := s.Client().Post(s.URL+"/healthz", "", nil); err == nil {
+		a.Body.Close()
+	}
+	want := []control.Count{{Way: "/healthz", Result: "200", N: 2}, {Way: "/panics", Result: "aborted", N: 1},
+		{Way: "/rooms/{room}/{what}", Result: "418", N: 2}, {Way: "/stream", Result: "200", N: 1}, {Way: "other", Result: "404", N: 3}, {Way: "other", Result: "405", N: 1}}
+	if d := cmp.Diff(want, n.Counts()); d != "" {
+		t.Error(d)
 	}
 }

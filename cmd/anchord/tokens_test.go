@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"anchord/device/control"
 	"anchord/internal/secret"
@@ -86,9 +88,31 @@ func TestTokensSurviveARestart(t *testing.T) {
 		stop()
 		stop = run()
 	}
+	// An event stream that is open ends with its token.
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address(t, w)+"/v1/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+read)
+	stream, err := http.DefaultClient.Do(r)
+	if err != nil || stream.StatusCode != http.StatusOK {
+		t.Fatal(stream, err)
+	}
+	defer stream.Body.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, stream.Body)
+		ended <- err
+	}()
 	if a := say(local, "token", "revoke", "dash"); a.Error != nil {
 		t.Error(a.Error)
 	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the event stream of a revoked token goes on")
+	}
+	http.DefaultClient.CloseIdleConnections()
 	if got := said(read, "status"); got != "denied" {
 		t.Errorf("after it was revoked: %s", got)
 	}

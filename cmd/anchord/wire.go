@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"anchord/capture"
 	"anchord/device"
@@ -52,6 +53,9 @@ type daemon struct {
 	tokens control.Tokens
 	gate   control.Gate
 	jobs   *control.Jobs
+	said   control.Tally // commands, by transport and result
+	served control.Tally // HTTP requests, by path and status
+	begun  time.Time
 	demand media.Demand
 
 	cameras, testCameras hal.Cameras
@@ -83,7 +87,7 @@ type daemon struct {
 // wire makes the parts, top to bottom, and opens nothing.
 func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.Mask) (*daemon, error) {
 	c := dev.Wanted()
-	d := &daemon{c: c, log: log, sink: sink, mask: mask, whipLog: log.With("part", "whip"), device: dev, events: device.NewEvents(), open: make(chan struct{}), hosting: make(chan struct{})}
+	d := &daemon{c: c, begun: time.Now(), log: log, sink: sink, mask: mask, whipLog: log.With("part", "whip"), device: dev, events: device.NewEvents(), open: make(chan struct{}), hosting: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
 	d.events.Hide = mask.Hide
 	d.health = device.NewHealth(d.events, part("health"))
@@ -152,16 +156,17 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 			}
 			d.mask.Add(token)
 			d.tokens.First(token)
-			h := control.HTTP{Table: table, Gate: &d.gate, Events: d.events, Snapshot: func(r *http.Request) ([]byte, error) {
+			h := control.HTTP{Table: table, Gate: &d.gate, Tally: &d.said, Events: d.events, Snapshot: func(r *http.Request) ([]byte, error) {
 				b, _, err := d.snapshot(r.Context(), 85)
 				return b, err
 			}}
 			h.Register(mux)
+			mux.Handle("GET /metrics", d.gate.Guard(control.Read, metricsHandler(d.registry())))
 			pages := d.rooms != nil && d.c.Rooms.Listen == ""
 			if pages {
 				d.mountRooms(mux)
 			}
-			return serve(ctx, d.c.Control.HTTP.Listen, "[control.http] listen", control.Local(mux), part("http"), func(a net.Addr) {
+			return serve(ctx, d.c.Control.HTTP.Listen, "[control.http] listen", counted(&d.served, control.Local(mux)), part("http"), func(a net.Addr) {
 				if pages {
 					d.watch.serves(a)
 				}
@@ -178,14 +183,14 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 		}
 		d.closed.Add(1)
 		d.group.Must("rooms-http", after(d.hosting, func(ctx context.Context) error {
-			return serve(ctx, d.c.Rooms.Listen, "[rooms] listen", h, part("rooms-http"), func(a net.Addr) {
+			return serve(ctx, d.c.Rooms.Listen, "[rooms] listen", counted(&d.served, h), part("rooms-http"), func(a net.Addr) {
 				d.watch.serves(a)
 				d.answering()
 			})
 		}))
 	}
 	d.closed.Add(1)
-	socket := control.Socket{Path: d.c.Control.Socket, Table: table, Log: part("socket"), Ready: d.answering}
+	socket := control.Socket{Path: d.c.Control.Socket, Table: table, Log: part("socket"), Tally: &d.said, Ready: d.answering}
 	d.group.Must("socket", socket.Run)
 	d.group.Must("room", after(d.open, d.session.Run))
 	d.encoderPart = d.group.Keep("encoder", d.encoder.Run)

@@ -18,6 +18,8 @@ type HTTP struct {
 	Table Table
 	// Gate lets requests in; only /healthz goes without.
 	Gate *Gate
+	// Tally counts the requests; nil: they are not counted.
+	Tally *Tally
 	// Snapshot is Parts.Snapshot.
 	Snapshot func(r *http.Request) ([]byte, error)
 	// Events are told at /v1/events.
@@ -94,7 +96,7 @@ func bound(err error) error {
 
 // answer runs a request and writes its answer, with the status that fits its error.
 func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, request []byte) {
-	a := h.Table.reply(r.Context(), CallerOf(r.Context()), request)
+	a := h.Table.reply(h.Tally.counted(r.Context(), "http"), CallerOf(r.Context()), request)
 	code := http.StatusOK
 	if a.Error != nil {
 		code = status(a.Error.Code)

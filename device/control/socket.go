@@ -23,6 +23,7 @@ type Socket struct {
 	Path  string
 	Table Table
 	Log   *slog.Logger
+	Tally *Tally // counts the requests; nil: they are not counted
 	// Ready is called when the socket is open.
 	Ready func()
 }
@@ -92,7 +93,7 @@ func (s *Socket) Run(ctx context.Context) error {
 			defer stop()
 			defer c.Close()
 			p := &patient{Conn: c}
-			if err := s.Table.talk(ctx, peer(c), p, p); err != nil && ctx.Err() == nil {
+			if err := s.Table.talk(s.Tally.counted(ctx, "socket"), peer(c), p, p); err != nil && ctx.Err() == nil {
 				s.Log.Debug("control client left", "err", err)
 			}
 		})

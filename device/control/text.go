@@ -27,7 +27,9 @@ func (t Table) answer(ctx context.Context, by Caller, line []byte) []byte {
 	if text[0] == '@' {
 		tag, text, _ = strings.Cut(text, " ")
 		if len(tag) > 33 || Quote(tag) != tag {
-			return []byte(fmt.Sprintf("ERR %d %s a tag is @ and up to 32 characters\n", CodeSyntax, slug(CodeSyntax)))
+			e := Errorf(CodeSyntax, "a tag is @ and up to 32 characters")
+			count(ctx, e)
+			return fmt.Appendf(nil, "ERR %d %s %s\n", e.Code, slug(e.Code), e.Message)
 		}
 		tag += " "
 	}
@@ -39,9 +41,11 @@ func (t Table) answer(ctx context.Context, by Caller, line []byte) []byte {
 	}
 	if err != nil {
 		e := errorOf(err)
+		count(ctx, e)
 		fmt.Fprintf(&b, "%sERR %d %s %s\n", tag, e.Code, slug(e.Code), Clean(e.Message))
 		return b.Bytes()
 	}
+	count(ctx, nil)
 	writeFields(&b, tag, "", f)
 	b.WriteString(tag + "OK\n")
 	return b.Bytes()
@@ -121,9 +125,12 @@ func (t Table) reply(ctx context.Context, by Caller, line []byte) reply {
 		f, err = t.call(ctx, by, q.words)
 	}
 	r := reply{OK: true, Result: f}
+	var e *Error
 	if err != nil {
-		r = refusal(errorOf(err))
+		e = errorOf(err)
+		r = refusal(e)
 	}
+	count(ctx, e)
 	r.ID = q.id
 	return r
 }
@@ -137,6 +144,7 @@ func (t Table) serve(ctx context.Context, by Caller, r io.Reader, w io.Writer) e
 		var out []byte
 		switch {
 		case errors.As(err, &bad):
+			count(ctx, bad)
 			out = fmt.Appendf(nil, "ERR %d %s %s\n", bad.Code, slug(bad.Code), bad.Message)
 		case errors.Is(err, io.EOF):
 			return nil
