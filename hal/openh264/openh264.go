@@ -67,8 +67,8 @@ const (
 // rate (1 to 60 a second), the bit rate and the threads.
 func (e Encoders) Open(ctx context.Context, c hal.VideoConfig) (hal.VideoEncoder, hal.VideoConfig, error) {
 	s := c.Input.Size
-	top := levels[len(levels)-1]
-	switch w, h := (s.W+15)/16, (s.H+15)/16; {
+	top := media.TopLevel()
+	switch {
 	case ctx.Err() != nil:
 		return nil, c, fmt.Errorf("open openh264: %w", ctx.Err())
 	case c.Input.Pixel != media.YU12:
@@ -77,7 +77,7 @@ func (e Encoders) Open(ctx context.Context, c hal.VideoConfig) (hal.VideoEncoder
 		return nil, c, fmt.Errorf("open openh264: size %s: width and height must be even: %w", s, hal.ErrUnsupported)
 	case s.W < minSide || s.H < minSide:
 		return nil, c, fmt.Errorf("open openh264: size %s: must be at least %dx%d: %w", s, minSide, minSide, hal.ErrUnsupported)
-	case w > top.blocks || h > top.blocks || w*h > top.blocks || max(w*w, h*h) > 8*top.blocks:
+	case !top.Holds(s):
 		return nil, c, fmt.Errorf("open openh264: size %s: larger than H.264 level 5.2 allows: %w", s, hal.ErrUnsupported)
 	case c.Bitrate <= 0:
 		return nil, c, fmt.Errorf("open openh264: bit rate %d is not positive: %w", c.Bitrate, hal.ErrUnsupported)
@@ -85,8 +85,8 @@ func (e Encoders) Open(ctx context.Context, c hal.VideoConfig) (hal.VideoEncoder
 		return nil, c, fmt.Errorf("open openh264: frame rate %d/%d is not positive: %w", c.Rate.Num, c.Rate.Den, hal.ErrUnsupported)
 	}
 	c.Rate = clip(c.Rate)
-	l := fit(s, max(c.Rate.Float(), usualFPS), 2*min(c.Bitrate, top.bitrate/2))
-	c.Bitrate = min(max(c.Bitrate, minBitrate), l.bitrate)
+	l := media.FitLevel(s, max(c.Rate.Float(), usualFPS), 2*min(c.Bitrate, top.Bitrate/2))
+	c.Bitrate = min(max(c.Bitrate, minBitrate), l.Bitrate)
 	c.Input.Colour = c.Input.Colour.Guess(s)
 	c.Threads = e.threads(c)
 
@@ -96,7 +96,7 @@ func (e Encoders) Open(ctx context.Context, c hal.VideoConfig) (hal.VideoEncoder
 	}
 	v := &encoder{c: p, log: e.c.Log, config: c, level: l, packets: media.NewPackets(max(s.Area()/16, 4096), maxPackets)}
 	colour := c.Input.Colour
-	code := C.oh_open(p, &C.oh_config{w: C.int(s.W), h: C.int(s.H), bitrate: C.int(c.Bitrate), level: C.int(l.idc),
+	code := C.oh_open(p, &C.oh_config{w: C.int(s.W), h: C.int(s.H), bitrate: C.int(c.Bitrate), level: C.int(l.IDC),
 		threads: C.int(c.Threads), fps: C.float(c.Rate.Float()),
 		primaries: point(colour.Primaries, C.CP_NUM_ENUM), transfer: point(colour.Transfer, C.TRC_NUM_ENUM),
 		matrix: point(colour.Matrix, C.CM_NUM_ENUM), full: flag(colour.Full)})
@@ -105,7 +105,7 @@ func (e Encoders) Open(ctx context.Context, c hal.VideoConfig) (hal.VideoEncoder
 		v.Close()
 		return nil, c, err
 	}
-	e.c.Log.Debug("openh264 is open", "size", s, "fps", c.Rate, "bitrate", c.Bitrate, "level", l.idc, "threads", c.Threads)
+	e.c.Log.Debug("openh264 is open", "size", s, "fps", c.Rate, "bitrate", c.Bitrate, "level", l.IDC, "threads", c.Threads)
 	return v, c, nil
 }
 
@@ -152,7 +152,7 @@ type encoder struct {
 	c       *C.oh
 	log     *slog.Logger
 	config  hal.VideoConfig
-	level   level
+	level   media.Level
 	packets *media.Pool[*media.Packet]
 	sets    media.ParameterSets
 	au      []byte // the coded picture in one piece, kept for its room
@@ -268,7 +268,7 @@ func (e *encoder) SetRate(bitrate int, r media.Rate) (granted int, err error) {
 		}
 		e.config.Rate = r
 	}
-	err = e.setBitrate(min(max(bitrate, minBitrate), e.level.bitrate))
+	err = e.setBitrate(min(max(bitrate, minBitrate), e.level.Bitrate))
 	return e.config.Bitrate, err
 }
 
