@@ -160,6 +160,26 @@ type VideoConfig struct {
 	Bitrate    int          // bits a second
 	MinBitrate int          // the lowest that SetRate will ask for; 0 is unknown
 	Threads    int          // 0: the encoder decides
+
+	// Where pictures will lie, as far as it is known (see media.Frame), so that an encoder
+	// that can read them there need not copy them. Others are taken too.
+	Memory media.Memory
+	Stride [3]int
+}
+
+// EncoderFaults counts what an encoder did beside giving a picture for a picture, and how
+// it got at them. An encoder that counts has a method Faults() EncoderFaults, which may be
+// called at any time from any goroutine.
+type EncoderFaults struct {
+	Copied   uint64 // pictures that were copied into the encoder's memory
+	Imported uint64 // pictures that it read where they lay
+	Skipped  uint64 // pictures that it gave nothing for
+	Late     uint64 // pictures that were left out to catch up with it
+	Damaged  uint64 // pieces of stream that it marked as damaged or that are none
+	Stamps   uint64 // pieces of stream whose time stamp it had changed
+	Resets   uint64 // key pictures that were made by starting its stream anew
+	Reopened uint64 // times that it was opened anew, for whatever reason
+	Ignored  uint64 // bit rates that it took and did not keep
 }
 
 // VideoEncoder is one opened H.264 encoder. Its stream is constrained baseline without

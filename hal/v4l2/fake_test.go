@@ -274,7 +274,7 @@ func (d *driver) set(name string, err error) {
 // machine is a sysfs and a /dev with cameras in them.
 type machine struct{ root, sys, dev string }
 
-func newMachine(t *testing.T) machine {
+func newMachine(t testing.TB) machine {
 	root := t.TempDir()
 	m := machine{root, filepath.Join(root, "sys"), filepath.Join(root, "dev")}
 	write(t, filepath.Join(m.sys, "class/video4linux/.keep"), "")
@@ -282,7 +282,7 @@ func newMachine(t *testing.T) machine {
 	return m
 }
 
-func write(t *testing.T, path, s string) {
+func write(t testing.TB, path, s string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func write(t *testing.T, path, s string) {
 	}
 }
 
-func link(t *testing.T, to, path string) {
+func link(t testing.TB, to, path string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -322,7 +322,7 @@ func (m machine) usb(t *testing.T, name, dev, index, port string, attrs map[stri
 	link(t, face, filepath.Join(class, "device"))
 }
 
-func (m machine) class(t *testing.T, class, dev, index, name string) {
+func (m machine) class(t testing.TB, class, dev, index, name string) {
 	t.Helper()
 	write(t, filepath.Join(class, "dev"), dev+"\n")
 	write(t, filepath.Join(class, "index"), index+"\n")
@@ -330,7 +330,7 @@ func (m machine) class(t *testing.T, class, dev, index, name string) {
 }
 
 // platform adds a node of a platform device.
-func (m machine) platform(t *testing.T, name, dev, label string) {
+func (m machine) platform(t testing.TB, name, dev, label string) {
 	t.Helper()
 	parent := filepath.Join(m.sys, "devices/platform/vivid.0")
 	if err := os.MkdirAll(parent, 0o755); err != nil {

@@ -62,15 +62,19 @@ func char(st *unix.Stat_t) (uint64, error) {
 }
 
 func (linux) open(path string) (node, error) {
+	fd, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return &fdNode{fd: fd, path: path}, nil
+}
+
+func openFile(path string) (fd int, err error) {
 	for {
 		fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR {
-			continue
+		if err != unix.EINTR {
+			return fd, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		return &fdNode{fd: fd, path: path}, nil
 	}
 }
 

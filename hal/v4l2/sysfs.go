@@ -17,6 +17,12 @@ import (
 	"anchord/hal"
 )
 
+// tree is where sysfs and device nodes are.
+type tree struct{ dev, sys string }
+
+// treeAt gives the tree at dev and sys, or where a real machine has it.
+func treeAt(dev, sys string) tree { return tree{cmp.Or(dev, "/dev"), cmp.Or(sys, "/sys")} }
+
 // videoMajor is VIDEO_MAJOR in include/media/v4l2-dev.h.
 const videoMajor = 81
 
@@ -46,7 +52,7 @@ func (p *place) is(id string) bool {
 func (p *place) at(port string) bool { return port == p.port || port == p.madePort }
 
 // places reads /sys/class/video4linux, in the order of the nodes' numbers.
-func (s *Cameras) places() ([]place, error) {
+func (s *tree) places() ([]place, error) {
 	class := filepath.Join(s.sys, "class/video4linux")
 	entries, err := os.ReadDir(class)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,7 +83,7 @@ func (s *Cameras) places() ([]place, error) {
 }
 
 // byNumber finds the video node with a device number.
-func (s *Cameras) byNumber(rdev uint64) (place, error) {
+func (s *tree) byNumber(rdev uint64) (place, error) {
 	all, err := s.places()
 	if err != nil {
 		return place{}, err
@@ -103,7 +109,7 @@ func number(name string) (int, bool) {
 	return n, err == nil && n >= 0
 }
 
-func (s *Cameras) place(dir string) (place, error) {
+func (s *tree) place(dir string) (place, error) {
 	p := place{name: filepath.Base(dir), label: attr(dir, "name")}
 	major, minor, ok := strings.Cut(attr(dir, "dev"), ":")
 	ma, err1 := strconv.ParseUint(major, 10, 32)
@@ -129,7 +135,7 @@ func (s *Cameras) place(dir string) (place, error) {
 }
 
 // above finds the nearest directory from dir upwards that has a file of that name.
-func (s *Cameras) above(dir, file string) string {
+func (s *tree) above(dir, file string) string {
 	for ; len(dir) > len(s.sys) && dir != "/"; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
 			return dir
@@ -155,7 +161,7 @@ func usbID(dir string) string {
 // usbPort names the socket: the controller, the way through the hubs, the interface.
 // The bus's number, which changes with the order in which controllers are found, is
 // left out (udev's path_id does the same).
-func (s *Cameras) usbPort(parent, usb string) string {
+func (s *tree) usbPort(parent, usb string) string {
 	for dir := usb; len(dir) > len(s.sys) && dir != "/"; dir = filepath.Dir(dir) {
 		bus, ok := strings.CutPrefix(filepath.Base(dir), "usb")
 		if _, err := strconv.Atoi(bus); !ok || err != nil {

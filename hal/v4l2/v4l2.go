@@ -1,12 +1,12 @@
-// Package v4l2 finds, watches and reads cameras through the kernel's Video4Linux2
+// Package v4l2 finds, watches and reads cameras, and drives encoders, through the kernel's Video4Linux2
 // interface (https://docs.kernel.org/userspace-api/media/v4l/v4l2.html).
 //
 // Capabilities, formats and parameters are read with go4vl. Frames are not: they are
 // lent straight from the driver's mapped buffers, waited for by the runtime's poller,
 // and given back when their last reader has released them.
 //
-// Single-planar capture nodes are supported. Nodes that only have the multi-planar
-// interface are not listed.
+// Single-planar capture nodes are supported; cameras that only have the multi-planar
+// interface are not listed. Encoders (see Encoders) are driven through either.
 package v4l2
 
 import (
@@ -35,12 +35,12 @@ type Config struct {
 
 // Cameras is hal.Cameras on V4L2.
 type Cameras struct {
-	log      *slog.Logger
-	dev, sys string
-	buffers  int
-	kernel   kernel
-	udev     string // exists when a udev is running
-	bind     func(group uint32) (*os.File, error)
+	tree
+	log     *slog.Logger
+	buffers int
+	kernel  kernel
+	udev    string // exists when a udev is running
+	bind    func(group uint32) (*os.File, error)
 }
 
 // New makes the finder of cameras. It opens nothing.
@@ -49,9 +49,8 @@ func New(c Config) *Cameras {
 		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
 	return &Cameras{
+		tree:    treeAt(c.Dev, c.Sys),
 		log:     c.Log,
-		dev:     cmp.Or(c.Dev, "/dev"),
-		sys:     cmp.Or(c.Sys, "/sys"),
 		buffers: cmp.Or(c.Buffers, 4),
 		kernel:  linux{},
 		udev:    "/run/udev/control",
@@ -138,21 +137,14 @@ func captures(c v4l.Capability) bool {
 	return caps&v4l.CapVideoCapture != 0 && caps&v4l.CapStreaming != 0 && caps&m2m == 0
 }
 
-// explain puts the hal error in front of a cause that has one.
+// explain says what a camera's error means.
 func explain(err error) error {
-	for _, e := range []error{hal.ErrGone, hal.ErrBusy, hal.ErrDenied, hal.ErrUnsupported} {
-		if errors.Is(err, e) {
-			return err
-		}
+	err, done := explainAs("camera", err)
+	if done {
+		return err
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("%w: %w", hal.ErrGone, err)
-	case errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("%w: %w (close the other program that uses the camera)", hal.ErrBusy, err)
-	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: %w (add the daemon's user to the group video)", hal.ErrDenied, err)
-	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.ENOTDIR), errors.Is(err, v4l.ErrorUnsupported):
+	case errors.Is(err, v4l.ErrorUnsupported):
 		return fmt.Errorf("%w: %w", hal.ErrUnsupported, err)
 	case errors.Is(err, unix.ENOSPC):
 		return fmt.Errorf("%w (the USB bus has no room for this stream: choose a smaller size, fewer frames or a compressed format, or plug the camera into another controller)", err)
@@ -160,4 +152,25 @@ func explain(err error) error {
 		return fmt.Errorf("%w (the camera or its cable does not work as it should: plug it in again, try another cable or socket, no hub)", err)
 	}
 	return err
+}
+
+// explainAs puts the hal error in front of a cause that has one, and says what to do; done
+// tells whether it has one.
+func explainAs(what string, err error) (_ error, done bool) {
+	for _, e := range []error{hal.ErrGone, hal.ErrBusy, hal.ErrDenied, hal.ErrUnsupported, hal.ErrStuck} {
+		if errors.Is(err, e) {
+			return err, true
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("%w: %w", hal.ErrGone, err), true
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("%w: %w (close the other program that uses the %s)", hal.ErrBusy, err, what), true
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %w (add the daemon's user to the group video)", hal.ErrDenied, err), true
+	case errors.Is(err, unix.ENOTTY), errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("%w: %w", hal.ErrUnsupported, err), true
+	}
+	return err, false
 }
