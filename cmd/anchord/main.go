@@ -33,7 +33,7 @@ const (
 
 func main() {
 	if filepath.Base(os.Args[0]) == "anchorctl" {
-		os.Exit(ctl(os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(ctl(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(daemonMain(os.Args[1:], os.Stdout, os.Stderr))
 }

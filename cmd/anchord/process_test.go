@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	case "anchord":
 		os.Exit(daemonMain(os.Args[1:], os.Stdout, os.Stderr))
 	case "anchorctl":
-		os.Exit(ctl(os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(ctl(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

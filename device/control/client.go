@@ -187,13 +187,30 @@ func (c *Client) post(ctx context.Context, q []byte) ([]byte, error) {
 }
 
 // Word gives a string of the result, "" if it is not there.
-func (a *Answer) Word(key string) string {
-	var m map[string]any
-	if json.Unmarshal(a.Result, &m) != nil {
-		return ""
+func (a *Answer) Word(key string) string { return member[string](a, key) }
+
+// Int gives a number of the result, 0 if it is not there.
+func (a *Answer) Int(key string) int { return int(member[float64](a, key)) }
+
+// Words gives a list of strings of the result.
+func (a *Answer) Words(key string) []string {
+	var out []string
+	for _, v := range member[[]any](a, key) {
+		if s, ok := v.(string); ok {
+			out = append(out, s)
+		}
 	}
-	s, _ := m[key].(string)
-	return s
+	return out
+}
+
+func member[T any](a *Answer, key string) T {
+	var m map[string]any
+	var none T
+	if json.Unmarshal(a.Result, &m) != nil {
+		return none
+	}
+	v, _ := m[key].(T)
+	return v
 }
 
 // Text gives the result as the lines of the text protocol.
