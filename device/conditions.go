@@ -46,6 +46,7 @@ const (
 	CameraSlow        = "camera-slow"
 	CameraDamaged     = "camera-damaged"
 	CameraSmall       = "camera-small"
+	MutePicture       = "mute-picture"
 
 	SoundServerGone = "sound-server-gone"
 	MicNone         = "mic-none"
@@ -148,6 +149,8 @@ var conditions = []Condition{
 		Text: "many of the camera's pictures are damaged", Do: "try a better or shorter cable, another socket, no hub; or another format: config set camera.format yuyv"},
 	{Slug: CameraSmall, Codes: []trtc.Code{trtc.CaptureSizeReduced}, Severity: SeverityInfo, Part: "camera", Visible: 2 * time.Second, Under: noPicture,
 		Text: "the camera cannot give pictures as large, or as many, as wanted", Do: "want what it has (anchorctl probe; video resolution, video fps), or use another camera"},
+	{Slug: MutePicture, Severity: SeverityWarning, Part: "still",
+		Text: "the mute picture cannot be shown, so nothing is sent while the camera is muted", Do: "name a JPEG or PNG file that the daemon may read: config set camera.mute_image FILE"},
 
 	// Microphone.
 	{Slug: SoundServerGone, Codes: []trtc.Code{trtc.MicStartFail}, Severity: SeverityError, Part: "mic", Visible: 3 * time.Second,

@@ -48,15 +48,7 @@ func (d *daemon) status() control.Fields {
 	f = append(f, control.Field{Key: "room", Value: room},
 		control.Field{Key: "camera", Value: d.cameraWord()}, control.Field{Key: "mic", Value: d.micWord()},
 		control.Field{Key: "encoder", Value: d.encoderWord()})
-	for _, s := range d.group.States() {
-		if s.Phase == run.Waiting || s.Phase == run.Parked {
-			f = append(f, control.Field{Key: "problem." + s.Name, Value: s.Err.Error()})
-		}
-	}
-	if st := d.session.Stats(); st.Err != nil && w.Room.AutoEnter {
-		f = append(f, control.Field{Key: "problem.room", Value: st.Err.Error()})
-	}
-	return f
+	return append(f, control.Problems(d.health)...)
 }
 
 func (d *daemon) cameraWord() string {

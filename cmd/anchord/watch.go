@@ -65,6 +65,7 @@ func pagePath(room string) string { return "/rooms/" + url.PathEscape(room) }
 
 // event hears what the session tells.
 func (d *daemon) event(n rtc.Notice) {
+	d.notice(n)
 	if n.Name != "onSendFirstLocalVideoFrame" || d.rooms == nil {
 		return
 	}

@@ -49,6 +49,7 @@ type daemon struct {
 	device *device.Device
 	events *device.Events
 	health *device.Health
+	doctor *doctor
 	kept   *kept
 	tokens control.Tokens
 	gate   control.Gate
@@ -90,7 +91,7 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 	d := &daemon{c: c, begun: time.Now(), log: log, sink: sink, mask: mask, whipLog: log.With("part", "whip"), device: dev, events: device.NewEvents(), open: make(chan struct{}), hosting: make(chan struct{})}
 	part := func(name string) *slog.Logger { return log.With("part", name) }
 	d.events.Hide = mask.Hide
-	d.health = device.NewHealth(d.events, part("health"))
+	d.health, d.doctor = device.NewHealth(d.events, part("health")), newDoctor(d)
 	d.watch.log = log
 	if len(c.Rooms.Advertise) > 0 {
 		d.watch.host = c.Rooms.Advertise[0]
@@ -104,9 +105,9 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 
 	// Camera → encoder → room.
 	d.camera = capture.NewCamera(capture.CameraConfig{Log: part("camera"), Cameras: d.cameras, Test: d.testCameras,
-		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand}, cameraSettings(c))
+		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand, Ready: d.cameraReady}, cameraSettings(c))
 	d.still = capture.NewStill(capture.StillConfig{Log: part("still"), Camera: d.camera, Out: &d.frames, Pixel: media.YU12, Demand: &d.demand, Why: d.noCamera}, stillSettings(c))
-	d.mic = capture.NewMicrophone(capture.MicrophoneConfig{Log: part("mic"), Microphones: d.mics, Test: d.testMics, Out: &d.sounds}, micSettings(c))
+	d.mic = capture.NewMicrophone(capture.MicrophoneConfig{Log: part("mic"), Microphones: d.mics, Test: d.testMics, Out: &d.sounds, Ready: d.micReady}, micSettings(c))
 	latest, sounds := media.NewLatest(), media.NewMailbox[*media.Sound](4)
 	d.frames.Add(latest.Put)
 	d.sounds.Add(sounds.Put)
@@ -125,10 +126,11 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 		close(d.hosting)
 	}
 	d.gate.Auth, d.gate.Log = &d.tokens, part("http")
-	d.jobs = control.NewJobs(nil)
+	d.jobs = control.NewJobs(d.events)
 	if err := d.parts(part); err != nil {
 		return nil, err
 	}
+	d.device.OnChange(d.tellChange)
 	d.device.OnChange(d.apply)
 	return d, nil
 }
@@ -198,12 +200,18 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 	d.cameraPart = d.group.Keep("camera", after(d.open, d.camera.Run))
 	d.group.Keep("still", after(d.open, d.still.Run))
 	d.micPart = d.group.Keep("mic", after(d.open, d.mic.Run))
+	cameras := newPlugs(d.cameras, "camera", typeCamera, d.events, &d.doctor.cameras, d.doctor.look)
+	mics := newPlugs(d.mics, "microphone", typeMic, d.events, &d.doctor.mics, d.doctor.look)
+	d.group.Keep("camera-plugs", cameras.Run)
+	d.group.Keep("mic-plugs", mics.Run)
 	d.group.Keep("camera-watch", func(ctx context.Context) error {
-		return d.cameras.Watch(ctx, func() { d.camera.Changed(); d.cameraPart.Poke() })
+		return d.cameras.Watch(ctx, func() { d.camera.Changed(); d.cameraPart.Poke(); cameras.look() })
 	})
 	d.group.Keep("mic-watch", func(ctx context.Context) error {
-		return d.mics.Watch(ctx, func() { d.mic.Changed(); d.micPart.Poke() })
+		return d.mics.Watch(ctx, func() { d.mic.Changed(); d.micPart.Poke(); mics.look() })
 	})
+	d.group.Keep("statistics", d.statistics)
+	d.group.Keep("health", d.doctor.Run)
 	return nil
 }
 
@@ -214,6 +222,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if runtime.NumCPU() <= 2 {
 		runtime.GOMAXPROCS(1)
 	}
+	d.foundAtStart()
 	if d.c.Room.AutoEnter {
 		if err := d.enter(d.c); err != nil {
 			return err
