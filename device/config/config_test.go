@@ -2,9 +2,12 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,6 +63,7 @@ f:2:7: video.fps: *
 f:3:12: video.rotation: *
 f:4:10: video.mirror: *`},
 		{"[video\n", "\nf:1:*"},
+		{"[video]\nresolution = \"1280x7", "\nf:2:*"}, // written half
 		{"[room]\nauto_enter = true\n[rooms]\nenabled = true\n", "\nf:2:1: room.auto_enter: \"true\": needs room.id and room.user"},
 		{"[room]\nurl = \"whip+https://h/x?***\"\n", "\nf:2:1: room.url: \"whip+https://h/x?***\": *** is shown in place of a secret: give the address itself"},
 		{"[room]\ntoken_file = \"credential:../x\"\n", "\nf:2:1: room.token_file: \"credential:../x\": allowed: a file's path, or credential:NAME *"},
@@ -137,16 +141,43 @@ func match(pattern, s string) bool {
 	return s == "" || strings.HasSuffix(pattern, "*")
 }
 
+// asNobody names a file that this program reads as a user without rights, instead of testing.
+const asNobody = "ANCHORD_TEST_READ_AS_NOBODY"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(asNobody); file != "" {
+		if err := syscall.Setuid(65534); err != nil {
+			fmt.Println(err)
+		}
+		_, err := Load(file)
+		fmt.Println(err)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
 func TestFilesThatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Load(filepath.Join(dir, "none.toml")); err == nil || !strings.Contains(err.Error(), "no such file") {
-		t.Errorf("missing: %v", err)
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := Load(dir); err == nil {
-		t.Error("a directory was read")
+	for name, want := range map[string]string{filepath.Join(dir, "none.toml"): "there is no such file", dir: "no ordinary file", "/dev/zero": "no ordinary file", pipe: "no ordinary file"} {
+		f, err := Load(name)
+		if err == nil || !strings.Contains(err.Error(), want) || cmp.Diff(Default(), f.Config) != "" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "1 MiB") {
-		t.Errorf("/dev/zero: %v", err)
+	secret := filepath.Join(dir, "secret.toml")
+	if err := os.WriteFile(secret, nil, 0o600); err != nil || os.Chmod(dir, 0o755) != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 { // else nobody is already who runs this
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), asNobody+"="+secret)
+		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "denied") && !strings.Contains(string(out), "check its owner and mode") {
+			t.Errorf("mode 0600 of another user: %s %v", out, err)
+		}
 	}
 	if _, err := Parse("bom", []byte("\xef\xbb\xbf[log]\r\nlevel = \"debug\"\r\n")); err != nil {
 		t.Error(err)

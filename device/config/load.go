@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
@@ -98,13 +99,22 @@ func Load(path string) (File, error) {
 // byteOrderMark is what some editors begin a file with.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// read reads no more of a file than tells that it is too large: it may be a device.
+// errNoFile is the reason why something that is there is not read.
+var errNoFile = errors.New("this is no ordinary file: name the file itself")
+
+// read reads no more of a file than tells that it is too large. A pipe would keep it waiting
+// for a writer, so it opens without waiting and reads ordinary files only.
 func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if fi, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !fi.Mode().IsRegular() {
+		return nil, errNoFile
+	}
 	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
