@@ -248,7 +248,9 @@ func (d *Device) restoreOneByOne(values config.Values) (config.Config, config.Va
 type Value struct {
 	Key  string
 	Text string // as it is shown: without secrets
-	From config.Source
+	// Value is the same as a string, an int, a bool or a []string.
+	Value any
+	From  config.Source
 	// Waits says that the value is in force from the next start of the daemon on.
 	Waits bool
 }
@@ -271,6 +273,14 @@ func (d *Device) Values(name string) []Value {
 		was, _ := d.begun.Text(k)
 		v.Waits = config.AtStart(k) && was != v.Text
 		v.Text = config.Shown(k, v.Text)
+		switch x, _ := d.wanted.Get(k); x := x.(type) {
+		case int, bool:
+			v.Value = x
+		case []string:
+			v.Value = slices.Clone(x)
+		default:
+			v.Value = v.Text
+		}
 		out = append(out, v)
 	}
 	return out

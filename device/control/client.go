@@ -213,11 +213,19 @@ func member[T any](a *Answer, key string) T {
 	return v
 }
 
-// Text gives the result as the lines of the text protocol.
+// Text gives the result as the lines of the text protocol. A result that is one list of lines
+// (a log, a file) is given without its key, so that it can be used as it is.
 func (a *Answer) Text() string {
 	f, err := ordered(json.NewDecoder(bytes.NewReader(a.Result)))
 	if err != nil || len(f) == 0 {
 		return ""
+	}
+	if lines, ok := f[0].Value.([]string); ok && len(f) == 1 {
+		var b strings.Builder
+		for _, l := range lines {
+			b.WriteString(Clean(l) + "\n")
+		}
+		return b.String()
 	}
 	var b bytes.Buffer
 	writeFields(&b, "", "", f)

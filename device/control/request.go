@@ -39,11 +39,11 @@ func readRequest(line []byte) (request, error) {
 		return wrong("an object is needed")
 	}
 	seen := map[string]bool{}
-	var twice, strange string
+	var twice, strange *string // a key may be ""
 	var args []word
 	if err := each(line, func(key string, raw json.RawMessage) (err error) {
-		if seen[key] && twice == "" {
-			twice = key
+		if seen[key] && twice == nil {
+			twice = &key
 		}
 		seen[key] = true
 		switch key {
@@ -60,8 +60,8 @@ func readRequest(line []byte) (request, error) {
 		case "args":
 			args, err = arguments(raw)
 		default:
-			if strange == "" {
-				strange = key
+			if strange == nil {
+				strange = &key
 			}
 		}
 		return err
@@ -69,13 +69,13 @@ func readRequest(line []byte) (request, error) {
 		return q, err
 	}
 	switch {
-	case twice == "id":
-		q.id = nil
-		fallthrough
-	case twice != "":
-		return wrong(short(twice) + " is given twice")
-	case strange != "":
-		return wrong("it has id, cmd and args, and not " + short(strange))
+	case twice != nil:
+		if *twice == "id" {
+			q.id = nil
+		}
+		return wrong(short(*twice) + " is given twice")
+	case strange != nil:
+		return wrong("it has id, cmd and args, and not " + short(*strange))
 	case len(q.words) == 0:
 		return q, Errorf(CodeSyntax, `"cmd" is missing`)
 	}

@@ -16,20 +16,29 @@ func settings(p Parts) Table {
 	optional := key
 	optional.Optional, optional.Default = true, "all"
 	return Table{
-		{Name: "config get", Level: Read, Help: "What is wanted, and where it comes from: default, board, file, or command.", Example: "config get video", Args: []Arg{optional},
+		{Name: "config get", Level: Read, Help: "What is wanted; from says where it comes from, where that is not the default: board, file, or command.", Example: "config get video", Args: []Arg{optional},
 			Run: func(_ context.Context, a Args) (Fields, error) {
 				values, err := valuesOf(p.Device, a.Word("key"))
 				if err != nil {
 					return nil, err
 				}
-				out := make([]Fields, len(values))
-				for i, v := range values {
-					out[i] = Fields{{"key", v.Key}, {"value", v.Text}, {"from", string(v.From)}}
+				f, from, waits := Fields{}, Fields{}, []string{}
+				for _, v := range values {
+					f = append(f, Field{v.Key, v.Value})
+					if v.From != config.FromDefault {
+						from = append(from, Field{v.Key, string(v.From)})
+					}
 					if v.Waits {
-						out[i] = append(out[i], Field{"note", atStart})
+						waits = append(waits, v.Key)
 					}
 				}
-				return Fields{{"config", out}}, nil
+				if len(from) > 0 {
+					f = append(f, Field{"from", from})
+				}
+				if len(waits) > 0 {
+					f = append(f, Field{"at_next_start", waits})
+				}
+				return f, nil
 			}},
 		{Name: "config set", Level: Admin, Help: "Want another value. It is checked, stored, and in force; the part that it concerns alone starts again.", Example: "config set video.bitrate 1200",
 			Args: []Arg{one, {Name: "value", Kind: Text, Max: 2048, Rest: true, Empty: true, Help: `a list has commas; "" is none`}},

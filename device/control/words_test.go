@@ -148,7 +148,7 @@ func FuzzAnswer(f *testing.F) {
 // nothing is read that it would not.
 func FuzzRequest(f *testing.F) {
 	for _, s := range []string{`{"cmd":"status"}`, `{"id":7,"cmd":"room enter","args":{"id":101,"user":"a"}}`, `{"id":"x","cmd":"a \"b c\"","args":{"s":"\ud83d\ude00","b":true,"n":-1e3}}`,
-		`{"cmd":"a","cmd":"b"}`, `{"args":{"a":{"a":{}}}}`, `{"id":[[[]]]}`, `null`, `[]`, `{"cmd":"\ud800"}`, `{"cmd":"a","args":{"n":1e999}}`, "\xff", `{"cmd":"a"}{`} {
+		`{"cmd":"a","cmd":"b"}`, `{"args":{"a":{"a":{}}}}`, `{"id":[[[]]]}`, `null`, `[]`, `{"cmd":"\ud800"}`, `{"cmd":"a","args":{"n":1e999}}`, "\xff", `{"cmd":"a"}{`, `{"":"","cmd":"0"}`, `{"":1,"":2}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
