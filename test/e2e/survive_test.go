@@ -131,6 +131,8 @@ func TestAChangeRestartsOnePart(t *testing.T) {
 	state := func() [4]int {
 		return [4]int{d.count("camera streams"), d.count("microphone records"), d.count("encoder opened"), d.count("part=room", "from=")}
 	}
+	// The picture is here before the line about its encoder is read.
+	until(t, 5*time.Second, "the lines of the start", func() bool { return state() == [4]int{1, 1, 1, 2} })
 	before := state()
 	begun := time.Now()
 	for _, kbps := range []string{"700", "400", "600"} {
@@ -155,8 +157,9 @@ func TestAChangeRestartsOnePart(t *testing.T) {
 	time.Sleep(200 * time.Millisecond)
 	d.do("config", "set", "camera.match", "any, test")
 	frame(t, v, 5*time.Second, "a picture of the camera again", upright)
-	now := state()
 	want := [4]int{before[0] + 1, before[1], before[2], before[3]}
+	until(t, 5*time.Second, "the line of the camera", func() bool { return state()[0] >= want[0] })
+	now := state()
 	if now != want {
 		t.Errorf("camera.match: camera, microphone, encoder and room started %v times, want %v\n%s", now, want, d.tail(20))
 	}
