@@ -12,59 +12,62 @@ type Code int
 
 // Errors that a publisher on Linux can meet. The names in the table below are TRTC's.
 const (
-	OK                   Code = 0
-	Failed               Code = -1
-	InvalidParameter     Code = -2
-	RefusedCall          Code = -3
-	NotSupported         Code = -4
-	ServerTimeout        Code = -6
-	ServerFailed         Code = -7
-	Disconnected         Code = -8
-	CameraStartFail      Code = -1301
-	MicStartFail         Code = -1302
-	VideoEncodeFail      Code = -1303
-	AudioEncodeFail      Code = -1304
-	ResolutionFail       Code = -1305
-	SampleRateFail       Code = -1306
-	ScreenStartFail      Code = -1308
-	CameraNotAuthorized  Code = -1314
-	CameraSetParamFail   Code = -1315
-	CameraOccupied       Code = -1316
-	MicNotAuthorized     Code = -1317
-	MicSetParamFail      Code = -1318
-	MicOccupied          Code = -1319
-	MicStopFail          Code = -1320
-	SpeakerStartFail     Code = -1321
-	SpeakerSetParamFail  Code = -1322
-	SpeakerStopFail      Code = -1323
-	EnterRoomFailed      Code = -3301
-	TokenTimeout         Code = -3306
-	ServerUnreachable    Code = -3307
-	EnterRoomTimeout     Code = -3308
-	RoomParamNull        Code = -3316
-	InvalidAppID         Code = -3317
-	InvalidRoomID        Code = -3318
-	InvalidUserID        Code = -3319
-	InvalidUserSig       Code = -3320
-	ExitRoomTimeout      Code = -3325
-	EnterRoomRefused     Code = -3340
-	SigExpired           Code = -70001
-	SigInvalid           Code = -70009
-	SigOtherUser         Code = -70013
-	SigOtherApp          Code = -70014
-	AppIDNotFound        Code = -70020
-	InvalidPrivateMapKey Code = -100006
-	BadSceneOrRole       Code = -100011
-	ServiceSuspended     Code = -100013
-	RoomIDCharacters     Code = -100014
-	UserSigCheckFailed   Code = -100018
-	RoomNotExist         Code = -102005
-	NoRightToCreate      Code = -102010
-	NoRightToEnter       Code = -102011
-	NoRightToSendVideo   Code = -102013
-	UserWasDeleted       Code = -102018
-	RoomIDTooLong        Code = -102030
-	RoomFull             Code = -102052
+	OK                    Code = 0
+	Failed                Code = -1
+	InvalidParameter      Code = -2
+	RefusedCall           Code = -3
+	NotSupported          Code = -4
+	ServerTimeout         Code = -6
+	ServerFailed          Code = -7
+	Disconnected          Code = -8
+	CameraStartFail       Code = -1301
+	MicStartFail          Code = -1302
+	VideoEncodeFail       Code = -1303
+	AudioEncodeFail       Code = -1304
+	ResolutionFail        Code = -1305
+	SampleRateFail        Code = -1306
+	ScreenStartFail       Code = -1308
+	CameraNotAuthorized   Code = -1314
+	CameraSetParamFail    Code = -1315
+	CameraOccupied        Code = -1316
+	MicNotAuthorized      Code = -1317
+	MicSetParamFail       Code = -1318
+	MicOccupied           Code = -1319
+	MicStopFail           Code = -1320
+	SpeakerStartFail      Code = -1321
+	SpeakerSetParamFail   Code = -1322
+	SpeakerStopFail       Code = -1323
+	EnterRoomFailed       Code = -3301
+	TokenTimeout          Code = -3306
+	ServerUnreachable     Code = -3307
+	EnterRoomTimeout      Code = -3308
+	RoomParamNull         Code = -3316
+	InvalidAppID          Code = -3317
+	InvalidRoomID         Code = -3318
+	InvalidUserID         Code = -3319
+	InvalidUserSig        Code = -3320
+	ExitRoomTimeout       Code = -3325
+	EnterRoomRefused      Code = -3340
+	SigExpired            Code = -70001
+	SigDamaged            Code = -70003
+	SigInvalid            Code = -70009
+	SigOtherUser          Code = -70013
+	SigOtherApp           Code = -70014
+	AppIDNotFound         Code = -70020
+	InvalidPrivateMapKey  Code = -100006
+	BadSceneOrRole        Code = -100011
+	ServiceSuspended      Code = -100013
+	RoomIDCharacters      Code = -100014
+	UserSigCheckFailed    Code = -100018
+	RoomNotExist          Code = -102005
+	NoRightToCreate       Code = -102010
+	NoRightToEnter        Code = -102011
+	NoRightToSendVideo    Code = -102013
+	NoRightToSendSub      Code = -102015
+	UserWasDeleted        Code = -102018
+	NoRightToReceiveVideo Code = -102019
+	RoomIDTooLong         Code = -102030
+	RoomFull              Code = -102052
 )
 
 // Warnings that a publisher on Linux can meet.
@@ -143,6 +146,7 @@ var codes = []Meaning{
 	{ExitRoomTimeout, "ERR_ROOM_REQUEST_QUIT_ROOM_TIMEOUT", "the room did not answer the exit in time"},
 	{EnterRoomRefused, "ERR_TRTC_ENTER_ROOM_REFUSED", "this user has entered this room already"},
 	{SigExpired, "ERR_SERVER_SSO_SIG_EXPIRED", "the token has expired"},
+	{SigDamaged, "ERR_SERVER_SSO_SIG_VERIFICATION_FAILED_1", "the token is damaged or cut off"},
 	{SigInvalid, "ERR_SERVER_SSO_SIG_VERIFICATION_FAILED_7", "the token was signed with another key"},
 	{SigOtherUser, "ERR_SERVER_SSO_SIG_VERIFICATION_ID_NOT_MATCH", "the token is another user's"},
 	{SigOtherApp, "ERR_SERVER_SSO_APPID_NOT_MATCH", "the token is another application's"},
@@ -156,7 +160,9 @@ var codes = []Meaning{
 	{NoRightToCreate, "ERR_SERVER_CENTER_NO_PRIVILEDGE_CREATE_ROOM", "the ticket does not allow to create the room"},
 	{NoRightToEnter, "ERR_SERVER_CENTER_NO_PRIVILEDGE_ENTER_ROOM", "the ticket does not allow to enter the room"},
 	{NoRightToSendVideo, "ERR_SERVER_CENTER_NO_PRIVILEDGE_PUSH_VIDEO", "the ticket does not allow to send pictures"},
+	{NoRightToSendSub, "ERR_SCREEN_SHARE_NOT_AUTHORIZED", "the ticket does not allow to send a second picture"},
 	{UserWasDeleted, "ERR_SERVER_CENTER_USER_WAS_DELETED", "the user was deleted"},
+	{NoRightToReceiveVideo, "ERR_SERVER_CENTER_NO_PRIVILEDGE_REQUEST_VIDEO", "the ticket does not allow to receive pictures"},
 	{RoomIDTooLong, "ERR_SERVER_CENTER_ROOM_ID_TOO_LONG", "the room id is too long"},
 	{RoomFull, "ERR_SERVER_CENTER_ROOM_FULL", "the room is full"},
 
