@@ -53,6 +53,8 @@ func ctl(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return t.help(words)
 	case "probe":
 		return probe(stdout, stderr)
+	case "usersig":
+		return userSig(words[1:], stdin, stdout, stderr)
 	}
 	words, file, err := outFile(words)
 	if err != nil {
@@ -73,7 +75,7 @@ func ctl(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 // locals are the commands that anchorctl does by itself.
-func locals() []string { return []string{"help", "probe", "completion", "-"} }
+func locals() []string { return []string{"help", "probe", "usersig", "completion", "-"} }
 
 func (t *tool) flags() *flag.FlagSet {
 	f := flag.NewFlagSet("anchorctl", flag.ContinueOnError)
@@ -85,6 +87,7 @@ func (t *tool) flags() *flag.FlagSet {
 			"       anchorctl snapshot -o FILE writes the next picture\n"+
 			"       anchorctl support -o FILE  writes what is needed to find a fault\n"+
 			"       anchorctl probe            says what this board has, without a daemon\n"+
+			"       anchorctl usersig -help    makes and checks TRTC's tokens, without a daemon\n"+
 			"       anchorctl completion bash  prints a script: eval \"$(anchorctl completion bash)\"\n"+
 			"Exit status: 0 done, 1 failed, 2 bad usage or configuration. Options:")
 		f.PrintDefaults()
