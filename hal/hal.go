@@ -1,5 +1,5 @@
-// Package hal says what hardware must be able to do: cameras, microphones and video
-// encoders, and how they are found. The packages below it do it; package haltest
+// Package hal says what hardware must be able to do: cameras, microphones, video
+// encoders and accelerometers, and how they are found. The packages below it do it; package haltest
 // proves it, with the same suite for every one.
 //
 // Hardware is never trusted: what was asked for and what was granted are two things,
@@ -199,5 +199,50 @@ type VideoEncoder interface {
 	// granted.
 	SetRate(bitrate int, r media.Rate) (granted int, err error)
 	// Close gives everything back. Packets that are still out stay valid.
+	Close() error
+}
+
+// Accelerometers opens accelerometers. They are soldered in, so nobody watches for new ones:
+// who misses one tries again.
+type Accelerometers interface {
+	// List gives those that the kernel has a driver for. Nothing is measured for it, and no
+	// bus is touched.
+	List(ctx context.Context) ([]Device, error)
+	// Open makes the one at that place ready to measure, and touches no other. It takes a few
+	// seconds at most. Errors: ErrGone (there is none, or nobody answers), ErrBusy (another
+	// program or a driver of the kernel has it), ErrDenied, ErrUnsupported (another chip is
+	// there, or the place names none or several), ErrStuck (the bus hangs).
+	Open(ctx context.Context, p SensorPlace) (Accelerometer, error)
+}
+
+// SensorPlace says where an accelerometer is.
+type SensorPlace struct {
+	// Device is "auto", the only one that the kernel has a driver for; "iio:NAME", one of
+	// them by its name, label or number; "i2c:BUS:CHIP", a chip without a driver at Address;
+	// "test", one that only exists in memory.
+	Device  string
+	Address int // 7 bits; of i2c alone
+}
+
+// SensorInfo says what an accelerometer is.
+type SensorInfo struct {
+	Device
+	// Mount turns what it measures into the box's frame, as far as the board's description
+	// tells; else it is the identity.
+	Mount media.Matrix
+	// Step is the smallest difference that it can measure, in m/s².
+	Step float64
+}
+
+// Accelerometer is one opened accelerometer. It is used by one goroutine at a time.
+type Accelerometer interface {
+	// Info says what it is.
+	Info() SensorInfo
+	// Read gives the newest measurement, along the chip's own axes, in m/s². At rest it points
+	// up, as long as Gravity is: that is what keeps the chip from falling. It returns within
+	// two seconds. One that fails may be followed by one that does not. Errors: ErrGone (no
+	// answer), ErrBusy, ErrStuck (the bus hangs: then nothing but Close is called), ctx's.
+	Read(ctx context.Context) (media.Vector, error)
+	// Close lets the chip rest and gives everything back, once, within two seconds.
 	Close() error
 }

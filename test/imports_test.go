@@ -67,7 +67,7 @@ var rules = []struct {
 
 // only are packages that nobody but these may import.
 var only = map[string][]string{
-	"hal/v4l2": {"cmd/", "test"}, "hal/pulse": {"cmd/", "test", "hal/pulse"}, "hal/openh264": {"cmd/", "test"}, "hal/fake": {"cmd/", "test"}, "hal/worker": {"cmd/", "test"},
+	"hal/v4l2": {"cmd/", "test"}, "hal/pulse": {"cmd/", "test", "hal/pulse"}, "hal/accel": {"cmd/", "test"}, "hal/openh264": {"cmd/", "test"}, "hal/fake": {"cmd/", "test"}, "hal/worker": {"cmd/", "test"},
 	"cmd/": {}, "test": {"test"},
 }
 
