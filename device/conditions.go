@@ -60,6 +60,13 @@ const (
 	MicStuck        = "mic-stuck"
 	MicSilent       = "mic-silent"
 
+	GSensorNone   = "gsensor-none"
+	GSensorBusy   = "gsensor-busy"
+	GSensorDenied = "gsensor-denied"
+	GSensorWrong  = "gsensor-wrong"
+	GSensorStuck  = "gsensor-stuck"
+	GSensorFailed = "gsensor-failed"
+
 	EncoderFallback    = "encoder-fallback"
 	EncoderChanged     = "encoder-changed"
 	EncoderFailed      = "encoder-failed"
@@ -175,6 +182,20 @@ var conditions = []Condition{
 		Text: "the microphone is there and gives no sound", Do: "it is opened again and again; if that does not help, restart the sound server, then " + replug},
 	{Slug: MicSilent, Severity: SeverityWarning, Part: "mic", Under: noSound,
 		Text: "the microphone gives nothing but zeros", Do: "look for a mute switch on it, and in the mixer (alsamixer, pactl list sources); then " + replug},
+
+	// G-sensor. The picture keeps the turn that it had.
+	{Slug: GSensorNone, Severity: SeverityWarning, Part: "gsensor",
+		Text: "the G-sensor is not there, so the picture does not follow the box", Do: "gsensor show lists those that the kernel has; check gsensor.device and gsensor.address; a box that needs none: gsensor mode disable"},
+	{Slug: GSensorBusy, Severity: SeverityWarning, Part: "gsensor",
+		Text: "somebody else has the G-sensor, so the picture does not follow the box", Do: "if the kernel has a driver for it, want that one: config set gsensor.device auto; else end the other program, often iio-sensor-proxy"},
+	{Slug: GSensorDenied, Severity: SeverityWarning, Part: "gsensor",
+		Text: "the daemon may not use the G-sensor, so the picture does not follow the box", Do: "put the daemon's user into the group i2c (usermod -aG i2c USER) and start the daemon anew"},
+	{Slug: GSensorWrong, Severity: SeverityWarning, Part: "gsensor",
+		Text: "what is named as the G-sensor is not it, so the picture does not follow the box", Do: "check gsensor.device and gsensor.address against the board's papers; nothing else on that bus was touched"},
+	{Slug: GSensorStuck, Severity: SeverityWarning, Part: "gsensor",
+		Text: "the G-sensor gives nothing new, so the picture does not follow the box", Do: "it is opened again and again; if that does not help, switch the box off and on; then it is broken: gsensor mode disable, and video rotation by hand"},
+	{Slug: GSensorFailed, Severity: SeverityWarning, Part: "gsensor",
+		Text: "the G-sensor does not answer as it should, so the picture does not follow the box", Do: "it is opened again and again; if it stays, check its lines and its supply, or gsensor mode disable, and video rotation by hand"},
 
 	// Encoders.
 	{Slug: EncoderFallback, Codes: []trtc.Code{trtc.HWEncoderFail}, Severity: SeverityWarning, Part: "encoder", Visible: time.Second, Under: noPicture,

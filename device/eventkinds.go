@@ -10,10 +10,11 @@ import (
 
 // Names of events that are not TRTC's.
 const (
-	HealthEvent = "health"
-	ConfigEvent = "config"
-	JobEvent    = "job"
-	Dropped     = "dropped" // to one reader alone: it lost some
+	HealthEvent  = "health"
+	ConfigEvent  = "config"
+	JobEvent     = "job"
+	GSensorEvent = "gsensor"
+	Dropped      = "dropped" // to one reader alone: it lost some
 )
 
 // EventKind is a row of the table of events.
@@ -67,6 +68,8 @@ var eventKinds = []EventKind{
 	{Name: JobEvent, When: "A job that a command began has got further.",
 		Details: []DetailKind{{Key: "id", Text: "the job's number"}, {Key: "command", Text: "that began it"}, {Key: "state", Text: "running, done, failed, cancelled"},
 			{Key: "code", Text: "of failed", Optional: true}, {Key: "message", Text: "of failed", Optional: true}}},
+	{Name: GSensorEvent, When: "The box stands on another side, and its picture is turned accordingly.",
+		Details: []DetailKind{{Key: "adds", Text: "degrees clockwise that the sensor adds to video rotation: 0, 90, 180, 270"}, {Key: "angle", Text: "what it measured, in degrees"}}},
 	{Name: trtc.OnStatistics, Passing: true, When: "Every 2 s while somebody listens for it.",
 		Details: []DetailKind{{Key: "appCpu", Text: "this process, percent of all processors"}, {Key: "systemCpu", Text: "the whole box, percent"},
 			{Key: "appMemoryUsageInMB", Text: "of this process"}, {Key: "systemMemoryInMB", Text: "that the box has"}, {Key: "systemMemoryUsageInMB", Text: "of it in use"},
