@@ -15,8 +15,10 @@ step() {
 }
 
 kernel() { # the conformance suites on kernel devices, in the guest
-	TAGS=rig .ci/cross.sh -t arm64 ./hal/v4l2 "$scratch/v4l2.test"
-	test/rig/rig.sh run -t 900 -s "$scratch" -- '/host/v4l2.test'
+	local p
+	for p in v4l2 accel; do TAGS=rig .ci/cross.sh -t arm64 ./hal/$p "$scratch/$p.test"; done
+	cp -r hal/accel/testdata "$scratch/"
+	test/rig/rig.sh run -t 900 -s "$scratch" -- 'cd /host && ./v4l2.test && ./accel.test'
 }
 
 step 'checks and unit tests (race detector)' test/check.sh
