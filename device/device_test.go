@@ -146,6 +146,7 @@ func other(key, now string) string {
 	good := map[string]string{"room.url": "whip+https://example.org/whip/1", "room.id": "101", "room.user": "cart-7", "ice.servers": "stun:a.example,stun:b.example:3479",
 		"camera.format": "yuyv", "camera.mute_image": "/x.png", "camera.mute_fps": "7", "mic.volume": "120", "mic.device_volume": "80", "mic.quality": "music", "video.resolution": "1280x720", "video.fps": "30", "video.bitrate": "1200", "video.min_bitrate": "300",
 		"video.rotation": "90", "encoder.threads": "2", "control.socket": "/run/other.sock", "control.http.listen": "127.0.0.1:1",
+		"gsensor.mode": "auto", "gsensor.device": "i2c:1:lis3dh", "gsensor.address": "0x19", "gsensor.matrix": "0, -1, 0; 1, 0, 0; 0, 0, 1",
 		"rooms.listen": "127.0.0.1:2", "rooms.udp": "127.0.0.1:3", "rooms.advertise": "192.0.2.1,192.0.2.2", "rooms.viewers": "9", "log.level": "debug", "log.file": "/var/log/x", "log.max_mb": "20", "encoder.order": "openh264"}
 	switch now {
 	case "true":

@@ -60,7 +60,7 @@ func (t *tool) complete(words []string) int {
 		add(locals()[:len(locals())-1]) // not the dash
 	case words[0] == "completion" && len(words) == 1:
 		add([]string{"bash"})
-	case (words[0] == "snapshot" || words[0] == "support") && strings.HasPrefix(last, "-"):
+	case givesFile(words) && strings.HasPrefix(last, "-"):
 		add([]string{"-o"})
 	}
 	line := control.Line(append(words, last))

@@ -86,6 +86,7 @@ func (t *tool) flags() *flag.FlagSet {
 			"       anchorctl -                says the lines of standard input, a command each\n"+
 			"       anchorctl snapshot -o FILE writes the next picture\n"+
 			"       anchorctl support -o FILE  writes what is needed to find a fault\n"+
+			"       anchorctl gsensor record -o FILE  writes what the G-sensor measures\n"+
 			"       anchorctl probe            says what this board has, without a daemon\n"+
 			"       anchorctl usersig -help    makes and checks TRTC's tokens, without a daemon\n"+
 			"       anchorctl completion bash  prints a script: eval \"$(anchorctl completion bash)\"\n"+

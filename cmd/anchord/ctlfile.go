@@ -15,13 +15,18 @@ import (
 // outFile takes "-o FILE" out of a command that gives a file.
 func outFile(words []string) (rest []string, file string, err error) {
 	i := slices.Index(words, "-o")
-	if i < 0 || words[0] != "snapshot" && words[0] != "support" {
+	if i < 0 || !givesFile(words[:i]) {
 		return words, "", nil
 	}
 	if i+1 == len(words) {
 		return nil, "", errors.New("-o needs a file")
 	}
 	return slices.Concat(words[:i], words[i+2:]), words[i+1], nil
+}
+
+// givesFile tells whether the words begin a command that takes -o.
+func givesFile(words []string) bool {
+	return len(words) > 0 && (words[0] == "snapshot" || words[0] == "support") || len(words) > 1 && words[0] == "gsensor" && words[1] == "record"
 }
 
 // snapshot writes the next picture into a file.

@@ -155,7 +155,7 @@ func (doc *doctor) encoderFacts() []device.Fact {
 func (doc *doctor) partFacts() []device.Fact {
 	var out []device.Fact
 	for _, s := range doc.d.group.States() {
-		if s.Err != nil && (s.Phase == run.Waiting || s.Phase == run.Parked) && !slices.Contains([]string{"camera", "mic", "encoder", "opus"}, s.Name) {
+		if s.Err != nil && (s.Phase == run.Waiting || s.Phase == run.Parked) && !slices.Contains([]string{"camera", "mic", "encoder", "opus", "gsensor"}, s.Name) {
 			out = append(out, device.Fact{Slug: device.PartFailed, Of: s.Name, Cause: s.Err.Error()})
 		}
 	}

@@ -16,7 +16,7 @@ func (d *daemon) commands() control.Parts {
 	return control.Parts{
 		Version: version, Device: d.device,
 		Status: d.status, Room: d.roomFields, Camera: d.cameraFields, Mic: d.micFields, Video: d.videoFields, Stats: d.stats,
-		Encoders: d.encoders(), Cameras: d.cameras.List, Mics: d.mics.List, Snapshot: d.snapshot,
+		GSensor: d.gsensor, Sensors: d.sensors.List, Encoders: d.encoders(), Cameras: d.cameras.List, Mics: d.mics.List, Snapshot: d.snapshot,
 		LogLevel: d.logLevel, LogTail: d.logTail, LogParts: d.sink.Parts, Jobs: d.jobs, Tokens: &d.tokens,
 		Events: d.events, Health: d.health,
 	}
@@ -149,6 +149,7 @@ func (d *daemon) videoFields() control.Fields {
 	f := control.Fields{
 		{Key: "wanted", Value: control.Fields{{Key: "size", Value: w.Size().String()}, {Key: "fps", Value: w.FPS}, {Key: "bitrate_kbps", Value: target / 1000},
 			{Key: "min_bitrate_kbps", Value: least / 1000}, {Key: "rotation", Value: w.Rotation}, {Key: "mirror", Value: w.Mirror}}},
+		{Key: "turned", Value: int(d.camera.Settings().Turn.Rotation)}, {Key: "gsensor_adds", Value: int(d.gsensor.Adds())},
 		{Key: "captured", Value: c.Mode.Size.String()},
 		{Key: "encoder", Value: e.Encoder}, {Key: "coded", Value: e.Input.Size.String()}, {Key: "bitrate_kbps", Value: e.Bitrate / 1000}, {Key: "resting", Value: e.Resting}}
 	return append(f, problem(d.encoderPart)...)

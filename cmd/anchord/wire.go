@@ -22,6 +22,7 @@ import (
 	"anchord/device/control"
 	"anchord/encoder"
 	"anchord/hal"
+	"anchord/hal/accel"
 	"anchord/hal/fake"
 	"anchord/hal/openh264"
 	"anchord/hal/pulse"
@@ -61,12 +62,15 @@ type daemon struct {
 
 	cameras, testCameras hal.Cameras
 	mics, testMics       hal.Microphones
+	sensors              hal.Accelerometers
 
 	frames  media.Tap[*media.Frame]
 	sounds  media.Tap[*media.Sound]
 	video   media.Tap[*media.Packet]
 	audio   media.Tap[*media.Packet]
 	camera  *capture.Camera
+	gsensor *device.GSensor
+	aim     aim            // what the camera was told
 	still   *capture.Still // speaks in the camera's place
 	mic     *capture.Microphone
 	roster  *encoder.Roster
@@ -80,6 +84,7 @@ type daemon struct {
 	group                run.Group
 	cameraPart, micPart  *run.Part
 	encoderPart, opuPart *run.Part
+	gsensorPart          *run.Part
 	closed               atomic.Int32  // listeners that are not open yet
 	open                 chan struct{} // closed with the last of them
 	hosting              chan struct{} // closed when the embedded rooms are open, or there are none
@@ -100,10 +105,13 @@ func wire(dev *device.Device, log *slog.Logger, sink *systemd.Log, mask *secret.
 	// Hardware.
 	d.cameras, d.testCameras = v4l2.New(v4l2.Config{Log: part("v4l2")}), fake.NewCameras(fake.TestPicture)
 	d.mics, d.testMics = pulse.New(pulse.Config{Server: c.Mic.Server, Log: part("pulse")}), fake.NewMicrophones(fake.TestTone)
+	d.sensors = accel.New(accel.Config{Log: part("gsensor"), Test: fake.TestTilt()})
 	d.roster = encoder.NewRoster(openh264.New(openh264.Config{Log: part("openh264"), Threads: c.Encoder.Threads}))
 	d.roster.Order(c.Encoder.Order)
 
 	// Camera → encoder → room.
+	d.gsensor = device.NewGSensor(device.GSensorConfig{Log: part("gsensor"), Sensors: d.sensors, Events: d.events, Health: d.health, Turned: d.turned}, gsensorSettings(c))
+	d.aim.wanted = cameraSettings(c)
 	d.camera = capture.NewCamera(capture.CameraConfig{Log: part("camera"), Cameras: d.cameras, Test: d.testCameras,
 		Out: &d.frames, Pixel: media.YU12, Demand: &d.demand, Ready: d.cameraReady}, cameraSettings(c))
 	d.still = capture.NewStill(capture.StillConfig{Log: part("still"), Camera: d.camera, Out: &d.frames, Pixel: media.YU12, Demand: &d.demand, Why: d.noCamera}, stillSettings(c))
@@ -199,6 +207,7 @@ func (d *daemon) parts(part func(string) *slog.Logger) error {
 	d.opuPart = d.group.Keep("opus", d.opus.Run)
 	d.cameraPart = d.group.Keep("camera", after(d.open, d.camera.Run))
 	d.group.Keep("still", after(d.open, d.still.Run))
+	d.gsensorPart = d.group.Keep("gsensor", after(d.open, d.gsensor.Run))
 	d.micPart = d.group.Keep("mic", after(d.open, d.mic.Run))
 	cameras := newPlugs(d.cameras, "camera", typeCamera, d.events, &d.doctor.cameras, d.doctor.look)
 	mics := newPlugs(d.mics, "microphone", typeMic, d.events, &d.doctor.mics, d.doctor.look)
@@ -261,11 +270,11 @@ func (d *daemon) answering() {
 func (d *daemon) apply(old, now config.Config, by string) {
 	// Values are not logged: an address may hold a secret.
 	d.log.Info("settings changed", "keys", slices.Sorted(maps.Keys(config.Diff(old, now))), "by", by)
-	if s := cameraSettings(now); s != cameraSettings(old) {
-		d.camera.Set(s)
-		d.cameraPart.Poke()
-		d.still.Poke()
+	if s := gsensorSettings(now); s != gsensorSettings(old) {
+		d.gsensor.Set(s) // before the camera: what it adds counts from now on
+		d.gsensorPart.Poke()
 	}
+	d.want(cameraSettings(now))
 	if s := stillSettings(now); s != stillSettings(old) {
 		d.still.Set(s)
 	}

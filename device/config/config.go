@@ -27,6 +27,7 @@ type Config struct {
 	Mic     Mic     `toml:"mic"`
 	Video   Video   `toml:"video"`
 	Encoder Encoder `toml:"encoder"`
+	GSensor GSensor `toml:"gsensor"`
 	Control Control `toml:"control"`
 	Rooms   Rooms   `toml:"rooms"`
 	Store   Store   `toml:"store"`
@@ -85,6 +86,14 @@ type Encoder struct {
 	Threads int      `toml:"threads"`
 }
 
+// GSensor says whether the picture follows the box, and by which accelerometer.
+type GSensor struct {
+	Mode    string `toml:"mode"`
+	Device  string `toml:"device"`
+	Address string `toml:"address"`
+	Matrix  string `toml:"matrix"`
+}
+
 // Control says how the daemon is told what to do.
 type Control struct {
 	Socket string `toml:"socket"`
@@ -129,6 +138,7 @@ func Default() Config {
 		Mic:     Mic{Match: "any", Volume: 100, Device: -1, Quality: "default"},
 		Video:   Video{Resolution: "640x360", FPS: trtc.DefaultFPS},
 		Encoder: Encoder{Order: []string{"openh264"}},
+		GSensor: GSensor{Mode: "disable", Device: "auto"},
 		Control: Control{Socket: "/run/anchord/control.sock", HTTP: HTTP{TokenFile: ""}},
 		Rooms:   Rooms{UDP: "127.0.0.1:0", Advertise: []string{}, Viewers: 50},
 		Store:   Store{Path: "auto"},
@@ -288,6 +298,7 @@ func (c *Config) Validate() []Fault {
 		oneOf("encoder.order", e, "openh264")
 	}
 	within("encoder.threads", c.Encoder.Threads, 0, 16, " (0: by the board)")
+	f = append(f, c.GSensor.check()...)
 	switch s := c.Control.Socket; {
 	case s == "" || s[0] == '@':
 		// Both would be sockets without a file, which have no mode.

@@ -81,6 +81,13 @@ f:4:10: mic.volume: needs a whole number without quotes
 f:6:10: video.mirror: needs true or false
 f:8:11: ice.servers: needs a list of strings: ["…", "…"]
 f:10:8: control.http: is a table: [control.http]`},
+		{"[gsensor]\nmode = \"on\"\ndevice = \"i2c:x:lis3dh\"\naddress = \"0x90\"\nmatrix = \"1 0 0\"\n", `
+f:2:1: gsensor.mode: "on": allowed: disable, auto, fixed180
+f:3:1: gsensor.device: "i2c:x:lis3dh": allowed: auto *i2c:BUS:CHIP with a chip of lis3dh, *
+f:4:1: gsensor.address: "0x90": allowed: 0x08 to 0x77, *
+f:5:1: gsensor.matrix: "1 0 0": it has 3 numbers, not 9: *`},
+		{"[gsensor]\ndevice = \"i2c:1:lis3dh\"\n", "\nf: gsensor.address: the chip's address on bus 1 is needed, *"},
+		{"[gsensor]\ndevice = \"iio:../x\"\n", "\nf:2:1: gsensor.device: *"},
 		{"[control]\nsocket = \"\"\n", "\nf:2:1: control.socket: needs a path, *"},
 		{"[control]\nsocket = \"@anchord\"\n", "\nf:2:1: control.socket: \"@anchord\": needs a path, *"},
 		{"[control]\nsocket = \"/" + strings.Repeat("x", 107) + "\"\n", "\nf:2:1: control.socket: *: a socket's path has at most 107 bytes"},

@@ -31,6 +31,8 @@ type Parts struct {
 	LogParts func() []string                                                             // the names of parts that log
 	Jobs     *Jobs                                                                       // what takes longer than an answer may
 	Support  func(context.Context, io.Writer) error                                      // writes the bundle, a gzipped tar without secrets; nil: there is none
+	GSensor  *device.GSensor                                                             // which way is up
+	Sensors  func(context.Context) ([]hal.Device, error)                                 // accelerometers that the kernel has
 	Encoders Encoders                                                                    // those that can be chosen
 	Tokens   *Tokens                                                                     // who may come in by HTTP
 	Events   *device.Events                                                              // what happens
@@ -47,6 +49,7 @@ func Commands(p Parts) Table {
 	t = append(t, camera(p)...)
 	t = append(t, mic(p)...)
 	t = append(t, video(p)...)
+	t = append(t, gsensor(p)...)
 	t = append(t, encoders(p)...)
 	t = append(t, settings(p)...)
 	t = append(t, tokens(p.Tokens)...)
@@ -285,9 +288,9 @@ func video(p Parts) Table {
 				w.Video.MinBitrate = min(w.Video.MinBitrate, w.Video.Bitrate)
 				return nil
 			})},
-		{Name: "video rotation", Help: "Turn the picture clockwise.", Level: Operate, Example: "video rotation 90",
+		{Name: "video rotation", Help: "Turn the picture clockwise, whatever the G-sensor adds to that.", Level: Operate, Example: "video rotation 90",
 			Args: []Arg{{Name: "degrees", Kind: Enum, Of: []string{"0", "90", "180", "270"}, Unit: "degrees", Help: "clockwise"}},
-			Run: change(p, func(w *config.Config, a Args) error {
+			Run: turned(p, func(w *config.Config, a Args) error {
 				w.Video.Rotation = 90 * slices.Index([]string{"0", "90", "180", "270"}, a.Word("degrees"))
 				return nil
 			})},

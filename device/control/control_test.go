@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"anchord/device"
 	"anchord/device/config"
 	"anchord/hal"
+	"anchord/hal/fake"
 	"anchord/internal/media"
 )
 
@@ -91,6 +93,8 @@ func parts() Parts {
 			},
 			Clear: func(string) error { return nil },
 		},
+		GSensor: device.NewGSensor(device.GSensorConfig{Log: slog.New(slog.DiscardHandler), Sensors: fake.NewAccelerometers()}, device.GSensorSettings{Mode: device.GSensorDisable}),
+		Sensors: func(context.Context) ([]hal.Device, error) { return []hal.Device{{ID: "iio:lis3dh"}}, nil },
 		LogTail: func(n int, level, part string) ([]string, error) {
 			return []string{"one", "two\x1b[2J", level + part}[:min(n, 3)], nil
 		},
